@@ -1,0 +1,51 @@
+# Two commands: `make demo` (see it work) and `make test` (prove that it does). Both install what they need.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test check lint types imports format lock bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: .venv/run.stamp ## the gateway with a sample upstream, a token and curl lines; Ctrl-C ends it
+	@exec $(BIN)/python -m gateway demo
+
+test: .venv/dev.stamp ## every test
+	@$(BIN)/python -m pytest tests
+
+check: lint types imports ## linter, formatter, strict types, import contract
+
+lint: .venv/dev.stamp
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: .venv/dev.stamp
+	@$(BIN)/mypy
+
+imports: .venv/dev.stamp
+	@$(BIN)/lint-imports
+
+format: .venv/dev.stamp ## let the formatter and the linter mend what they can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: .venv/dev.stamp ## the look-up at 10 and 10,000 routes, and each stage of a request
+	@$(BIN)/python -m bench
+
+lock: .venv/run.stamp ## write the locks anew from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements/run.txt
+	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --group dev -o requirements/dev.txt
+
+clean: ## remove the virtual environment and what tests and tools left
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist data
+
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+
+.venv/run.stamp: requirements/run.txt requirements/uv.txt requirements/install
+	@sh requirements/install $(PYTHON) requirements/run.txt
+	@touch $@
+
+# The tests' packages contain the runtime's: both stamps are set, so that `make demo` afterwards removes nothing.
+.venv/dev.stamp: requirements/dev.txt requirements/run.txt requirements/uv.txt requirements/install
+	@sh requirements/install $(PYTHON) requirements/dev.txt
+	@touch .venv/run.stamp $@
