@@ -1,0 +1,92 @@
+"""The one form of a path: matched, forwarded, limited, logged (RFC 3986 section 6.2.2, narrowed).
+
+What two parties could read differently is refused, not repaired: a repaired path is right for us and wrong for some upstream.
+Only percent codes of unreserved characters are decoded, once; all others keep their code, in capitals.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final, NamedTuple
+
+from gateway.core.decision import Denial, denied
+
+
+class CanonicalPath(NamedTuple):
+    """``path`` begins with "/" and is what goes up, byte for byte. ``query`` is as sent, with its "?", or "".
+    ``encoded_slash``: the path holds %2F, so it is refused unless its route takes it."""
+
+    path: str
+    query: str
+    encoded_slash: bool
+
+
+# Nearly every real target: plain segments that do not begin with a dot, and a query. It needs no repair and no second look.
+_PLAIN: Final = re.compile(r"((?:/[!\"$&-\-0-:<-\[\]-~][!\"$&-.0-:<-\[\]-~]*)*/?)(\?[!-\"$-~]*)?")
+_OUTSIDE: Final = re.compile(r"[^!-\"$-~]")  # blanks, controls, "#", bytes over 0x7E
+_CODES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_DOUBLE: Final = re.compile(r"%25[0-9A-Fa-f]{2}")
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class _Ambiguous(Exception):  # noqa: N818 - leaves this module as a Denial
+    pass
+
+
+def canonicalise(target: str) -> CanonicalPath | Denial:
+    """The canonical path of a request target in origin form (RFC 9112 section 3.2.1), or Denial(path_ambiguous).
+
+    ``target`` holds one character a byte (bytes over 0x7F in any decoding are refused).
+    """
+    plain = _PLAIN.fullmatch(target)
+    if plain and plain[1]:
+        return CanonicalPath(plain[1], plain[2] or "", False)
+    try:
+        return _careful(target)
+    except _Ambiguous as why:
+        return denied("path_ambiguous", str(why))
+
+
+def _careful(target: str) -> CanonicalPath:
+    if not target.startswith("/"):
+        raise _Ambiguous("The request target must begin with a slash: absolute and other forms are not taken.")
+    if _OUTSIDE.search(target):
+        raise _Ambiguous("The request target holds a blank, a control, a # or a byte that is not ASCII: send its percent code.")
+    path, mark, query = target.partition("?")
+    if "//" in path:
+        raise _Ambiguous("The path holds an empty segment (two slashes).")
+    if ";" in path or "\\" in path:
+        raise _Ambiguous("The path holds a semicolon or a backslash, which some servers take for the end of a segment.")
+    canonical = _CODES.sub(_decode_run, path) if "%" in path else path
+    if canonical.count("%") != sum(len(run[0]) for run in _CODES.finditer(canonical)) // 3:
+        raise _Ambiguous("The path holds a % without two hexadecimal digits.")
+    if _DOUBLE.search(canonical):
+        raise _Ambiguous("The path is percent-encoded twice.")
+    _refuse_dots(canonical)
+    return CanonicalPath(canonical, mark + query, "%2F" in canonical)
+
+
+def _decode_run(run: re.Match[str]) -> str:
+    """Percent codes that stand together: unreserved characters decoded, all others in capitals."""
+    raw = bytes.fromhex(run[0].replace("%", ""))
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _Ambiguous("The path holds percent codes that are not UTF-8.") from None
+    if any(unicodedata.category(character) == "Cc" or character == "\\" for character in text):
+        raise _Ambiguous("The path holds the percent code of a control or a backslash.")
+    return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in raw)
+
+
+def _refuse_dots(path: str) -> None:
+    if "/." in path:
+        for segment in path.split("/"):
+            if segment in {".", ".."}:
+                raise _Ambiguous("The path holds a dot segment.")
+
+
+def slashes_are_safe(path: str) -> bool:
+    """Whether a path with %2F still holds no dot and no empty segment (but a last one) when an upstream decodes it."""
+    segments = path.replace("%2F", "/").split("/")[1:]
+    return all(segment not in {".", ".."} for segment in segments) and "" not in segments[:-1] and not path.endswith("%2F")
