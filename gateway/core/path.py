@@ -22,8 +22,8 @@ class CanonicalPath(NamedTuple):
     encoded_slash: bool
 
 
-# Nearly every real target: plain segments that do not begin with a dot, and a query. It needs no repair and no second look.
-_PLAIN: Final = re.compile(r"((?:/[!\"$&-\-0-:<-\[\]-~][!\"$&-.0-:<-\[\]-~]*)*/?)(\?[!-\"$-~]*)?")
+# Nearly every real target: no code, nothing odd. It needs no repair, only a look for empty and dot segments.
+_PLAIN: Final = re.compile(r"(/[!\"$&-:<->@-\[\]-~]*)(\?[!\"$-~]*)?")
 _OUTSIDE: Final = re.compile(r"[^!-\"$-~]")  # blanks, controls, "#", bytes over 0x7E
 _CODES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _DOUBLE: Final = re.compile(r"%25[0-9A-Fa-f]{2}")
@@ -40,8 +40,10 @@ def canonicalise(target: str) -> CanonicalPath | Denial:
     ``target`` holds one character a byte (bytes over 0x7F in any decoding are refused).
     """
     plain = _PLAIN.fullmatch(target)
-    if plain and plain[1]:
-        return CanonicalPath(plain[1], plain[2] or "", False)
+    if plain:
+        path, query = plain.groups("")
+        if "//" not in path and "/." not in path:
+            return CanonicalPath(path, query, False)
     try:
         return _careful(target)
     except _Ambiguous as why:
@@ -58,9 +60,9 @@ def _careful(target: str) -> CanonicalPath:
         raise _Ambiguous("The path holds an empty segment (two slashes).")
     if ";" in path or "\\" in path:
         raise _Ambiguous("The path holds a semicolon or a backslash, which some servers take for the end of a segment.")
-    canonical = _CODES.sub(_decode_run, path) if "%" in path else path
-    if canonical.count("%") != sum(len(run[0]) for run in _CODES.finditer(canonical)) // 3:
+    if path.count("%") * 3 != sum(len(run[0]) for run in _CODES.finditer(path)):
         raise _Ambiguous("The path holds a % without two hexadecimal digits.")
+    canonical = _CODES.sub(_decode_run, path)
     if _DOUBLE.search(canonical):
         raise _Ambiguous("The path is percent-encoded twice.")
     _refuse_dots(canonical)
