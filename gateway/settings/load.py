@@ -1,0 +1,212 @@
+"""Configuration file and environment -> Settings, or every fault at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from gateway.policy_file.document import KEY, Document, DocumentFault, Fault, Path_, read_bytes, shown, survey
+from gateway.policy_file.model_faults import located, place
+from gateway.settings import values
+from gateway.settings.environment import overlay
+from gateway.settings.file_model import CredentialsSection, GatewayFile, UpstreamSection
+from gateway.settings.shape import Address, AdminSettings, Credential, LimitSettings, Secret, Settings, StoreSettings, UpstreamSettings
+
+_SECOND: Final = 1000
+_MOST_CREDENTIAL: Final = 16 * 1024  # bytes of a credential's file; no server takes a longer field
+
+
+class _Found(NamedTuple):
+    """A fault by its path in the settings; ``about`` are further paths that it speaks of: where one of them is wrong itself, this is not told."""
+
+    path: Path_
+    message: str
+    about: tuple[Path_, ...] = ()
+
+
+def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: bool = True) -> Settings:
+    """The settings of a file with ``environ`` laid over it. Relative paths in it are relative to the current directory.
+
+    DocumentFault with every fault: those of the file with line and column, those of a variable with its name. Without ``read_credentials``
+    the upstreams' credentials are empty and their sources are not looked at: for commands that forward nothing.
+    """
+    document, faults = survey(read_bytes(path), str(path))
+    if document is None or not isinstance(document.data, dict):
+        raise DocumentFault(faults or [Fault(str(path), 1, 1, "the file must be a mapping: KEY: VALUE")])
+    merged = overlay(document.data, environ)
+    faults += merged.faults
+    model, found = _validate(merged.data)
+    secrets: dict[str, Secret] = {}
+    if model is not None:
+        known = {found_fault.path for found_fault in found}
+        crossed = [*_contradictions(model), *(_credentials(model, environ, secrets) if read_credentials else ())]
+        found += [fault for fault in crossed if not any(_touches(about, bad) for about in (fault.path, *fault.about) for bad in known)]
+    faults += [_placed(fault, document, str(path), merged.sources) for fault in found]
+    # An upstream's credential may stand in a variable of any name, one that begins like ours too.
+    named = {upstream.credentials.env for upstream in model.upstreams.values() if upstream.credentials} if model else set()
+    faults += [fault for name, fault in merged.unknown.items() if name not in named]
+    if faults or model is None:
+        raise DocumentFault(list(dict.fromkeys(faults)))
+    return _settings(model, secrets)
+
+
+def _validate(data: dict[str, Any]) -> tuple[GatewayFile | None, list[_Found]]:
+    """The model, with what is wrong. Wrong parts are taken out and the rest is judged again, so that no fault hides one that spans several keys."""
+    found: list[_Found] | None = None
+    for _ in range(4):  # the file; without wrong values; without sections that lost a value they need
+        try:
+            return GatewayFile.model_validate(data), found or []
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        if found is None:
+            found = [_Found(*located(details, GatewayFile)) for details in errors]
+        for details in errors:
+            loc = details["loc"]
+            _remove(data, loc[:-1] if details["type"] == "missing" or loc[-1] == KEY else loc)
+    return None, found or []
+
+
+def _remove(data: Any, loc: Path_) -> None:
+    """Take out what stands at a place, a whole list with a wrong item."""
+    at = data
+    for position, part in enumerate(loc):
+        if not isinstance(at, dict) or part not in at:
+            return
+        if position == len(loc) - 1 or not isinstance(at[part], dict):
+            del at[part]
+            return
+        at = at[part]
+
+
+def _touches(path: Path_, other: Path_) -> bool:
+    """Is one of the two inside the other, or the same?"""
+    return all(mine == theirs for mine, theirs in zip(path, other, strict=False))
+
+
+def _placed(found: _Found, document: Document, file: str, sources: Mapping[Path_, str]) -> Fault:
+    """The fault at the variable that set the value, else at its place in the file."""
+    for length in range(len(found.path), 0, -1):
+        variable = sources.get(found.path[:length])
+        if variable is not None:
+            return Fault(variable, 0, 0, found.message)
+    if found.path not in document.places:
+        for path, variable in sources.items():
+            if path[: len(found.path)] == found.path:
+                return Fault(variable, 0, 0, found.message)
+    return place(document, file, found.path, found.message)
+
+
+def _contradictions(model: GatewayFile) -> Iterator[_Found]:
+    """What is wrong between keys that are right by themselves."""
+    if not model.upstreams:
+        yield _Found(("upstreams",), "upstreams: name at least one service to forward to, as in upstreams: {api: {url: http://127.0.0.1:8090}}")
+    if model.listen.port and _same_place(model.listen, model.admin.listen):
+        yield _Found(("admin", "listen"), "listen: the data plane already listens there: choose another port", (("listen",),))
+    if model.default_upstream is not None and model.default_upstream not in model.upstreams:
+        known = ", ".join(model.upstreams)
+        yield _Found(("default_upstream",), f"default_upstream: {shown(model.default_upstream)} is no upstream: known are {known}", (("upstreams",),))
+    for name, upstream in model.upstreams.items():
+        at = ("upstreams", name)
+        for own, key in ((model.listen, ("listen",)), (model.admin.listen, ("admin", "listen"))):
+            if own.port == upstream.url.port and _same_host(own.host, upstream.url.host):
+                yield _Found((*at, "url"), f"url: this is the gateway's own address ({'.'.join(key)}): requests would go round in circles", (key,))
+        if upstream.rewrite_urls and model.public_url is None:
+            yield _Found((*at, "rewrite_urls"), "rewrite_urls: this needs public_url, the address that clients call", (("public_url",),))
+
+
+def _same_place(one: Address, other: Address) -> bool:
+    return one.port == other.port and (one.host in {"", "0.0.0.0", "::", other.host} or other.host in {"", "0.0.0.0", "::"} or _same_host(one.host, other.host))  # noqa: S104
+
+
+def _same_host(own: str, host: str) -> bool:
+    """Would a connection to ``host`` meet a listener on ``own``?"""
+    return own == host or (values.is_local(own) and values.is_local(host))
+
+
+def _credentials(model: GatewayFile, environ: Mapping[str, str], secrets: dict[str, Secret]) -> Iterator[_Found]:
+    """Fetch each upstream's credential into ``secrets``."""
+    for name, upstream in model.upstreams.items():
+        if upstream.credentials is None:
+            continue
+        key = "env" if upstream.credentials.env is not None else "file"
+        try:
+            secrets[name] = values.credential_value(_credential_text(upstream.credentials, environ))
+        except ValueError as error:
+            source = upstream.credentials.env or upstream.credentials.file
+            yield _Found(("upstreams", name, "credentials", key), f"{key}: {source} gives no credential: {error}")
+
+
+def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) -> str:
+    if section.env is not None:
+        if section.env not in environ:
+            raise ValueError("the variable is not set")
+        return environ[section.env]
+    path = section.file or Path()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MOST_CREDENTIAL + 1)
+    except OSError as error:
+        raise ValueError(f"the file can't be read ({os.strerror(error.errno or 0).lower()})") from None
+    if len(raw) > _MOST_CREDENTIAL:
+        raise ValueError("the file is too long")
+    return raw.decode("latin-1").removesuffix("\n").removesuffix("\r")
+
+
+def _settings(model: GatewayFile, secrets: Mapping[str, Secret]) -> Settings:
+    upstreams = {name: _upstream(name, section, secrets.get(name, Secret(""))) for name, section in model.upstreams.items()}
+    return Settings(
+        listen=model.listen,
+        public_url=model.public_url or "",
+        workers=model.workers,
+        policy=model.policy,
+        trusted_proxies=model.trusted_proxies,
+        admin=AdminSettings(model.admin.listen, model.admin.key, model.admin.hosts, model.admin.users_may_grant_all),
+        store=StoreSettings(
+            url=model.store.url,
+            data_dir=model.store.data_dir,
+            prefix=model.store.prefix,
+            lease_ms=model.store.lease,
+            timeout_ms=model.store.timeout,
+            fsync=model.store.fsync,
+            server=str(model.store.server or ""),
+            allow_eviction=model.store.allow_eviction,
+        ),
+        limits=LimitSettings(
+            request_line=model.limits.request_line,
+            head=model.limits.head,
+            headers=model.limits.headers,
+            body=model.limits.body,
+            header_timeout_s=model.limits.header_timeout / _SECOND,
+            body_idle_s=model.limits.body_idle / _SECOND,
+            keepalive_s=model.limits.keepalive / _SECOND,
+        ),
+        upstreams=upstreams,
+        default_upstream=model.default_upstream or (next(iter(upstreams)) if len(upstreams) == 1 else ""),
+        token_prefix=model.token_prefix,
+        access_log=model.access_log,
+        drain_timeout_s=model.drain_timeout / _SECOND,
+        errors=model.errors,
+        cache_records=model.cache.records,
+    )
+
+
+def _upstream(name: str, section: UpstreamSection, secret: Secret) -> UpstreamSettings:
+    return UpstreamSettings(
+        name=name,
+        url=section.url.url,
+        host=section.url.host,
+        port=section.url.port,
+        tls=section.url.tls,
+        connect_timeout_s=section.timeouts.connect / _SECOND,
+        response_timeout_s=section.timeouts.response / _SECOND,
+        idle_timeout_s=section.timeouts.idle / _SECOND,
+        max_connections=section.max_connections,
+        preserve_host=section.preserve_host,
+        credentials=Credential(section.credentials.header, secret) if section.credentials else None,
+        identity=section.identity,
+        rewrite_urls=section.rewrite_urls,
+    )

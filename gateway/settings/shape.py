@@ -1,0 +1,134 @@
+"""The deployment, as the rest of the gateway sees it: frozen, checked, with units in the names."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Final
+
+
+class Secret:
+    """A value that must not be seen: only ``reveal`` gives it out, never repr, str or a log."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value: Final = value
+
+    def reveal(self) -> str:
+        """The value itself, for the one place that sends or compares it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(Secret)  # equal for all: a hash of the value would be a trace of it
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. ``host`` is "" for every address of the machine; ``port`` is 0 for one that the system chooses."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """The management port. ``key`` is None where none is configured: ``ensure_admin_key`` then makes one. ``hosts`` are further names that it answers to."""
+
+    listen: Address
+    key: Secret | None
+    hosts: tuple[str, ...]
+    users_may_grant_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """The token store. ``url`` may hold a password and is therefore left out of the repr. ``server`` is the path of a server program for
+    ``embedded``, "" where the shipped one or one on PATH counts.
+    """
+
+    url: str = field(repr=False)
+    data_dir: Path
+    prefix: str
+    lease_ms: int
+    timeout_ms: int
+    fsync: str  # "everysec" or "always"
+    server: str
+    allow_eviction: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """Limits on a client: sizes in bytes, times in seconds, ``headers`` a number of fields."""
+
+    request_line: int
+    head: int
+    headers: int
+    body: int
+    header_timeout_s: float
+    body_idle_s: float
+    keepalive_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The gateway's own credential for an upstream: the whole value of the field ``header``."""
+
+    header: str
+    value: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """A service that receives forwarded requests. ``url`` is scheme, host and port without a path: ``https://api.example.com``."""
+
+    name: str
+    url: str
+    host: str
+    port: int
+    tls: bool
+    connect_timeout_s: float
+    response_timeout_s: float
+    idle_timeout_s: float
+    max_connections: int
+    preserve_host: bool
+    credentials: Credential | None
+    identity: str  # "headers" or "none"
+    rewrite_urls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Configuration file and environment, merged and checked.
+
+    ``default_upstream`` is "" where there are several upstreams and none is chosen. ``access_log`` is "stdout", "off" or a file's path.
+    ``errors`` is "problem" or "tempo". ``public_url`` is "" where it is not set, else without a final slash.
+    """
+
+    listen: Address
+    public_url: str
+    workers: int
+    policy: Path
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    admin: AdminSettings
+    store: StoreSettings
+    limits: LimitSettings
+    upstreams: Mapping[str, UpstreamSettings]
+    default_upstream: str
+    token_prefix: str
+    access_log: str
+    drain_timeout_s: float
+    errors: str
+    cache_records: int
