@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from gateway.core.policy import Policy
 from gateway.settings.shape import Settings
-
-if TYPE_CHECKING:
-    from gateway.core.policy import Policy
 
 
 def check_policy_fits(settings: Settings, policy: Policy) -> list[str]:

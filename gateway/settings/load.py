@@ -39,6 +39,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: b
         raise DocumentFault(faults or [Fault(str(path), 1, 1, "the file must be a mapping: KEY: VALUE")])
     merged = overlay(document.data, environ)
     faults += merged.faults
+    named = _credential_variables(merged.data)
     model, found = _validate(merged.data)
     secrets: dict[str, Secret] = {}
     if model is not None:
@@ -46,12 +47,17 @@ def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: b
         crossed = [*_contradictions(model), *(_credentials(model, environ, secrets) if read_credentials else ())]
         found += [fault for fault in crossed if not any(_touches(about, bad) for about in (fault.path, *fault.about) for bad in known)]
     faults += [_placed(fault, document, str(path), merged.sources) for fault in found]
-    # An upstream's credential may stand in a variable of any name, one that begins like ours too.
-    named = {upstream.credentials.env for upstream in model.upstreams.values() if upstream.credentials} if model else set()
     faults += [fault for name, fault in merged.unknown.items() if name not in named]
     if faults or model is None:
         raise DocumentFault(list(dict.fromkeys(faults)))
     return _settings(model, secrets)
+
+
+def _credential_variables(data: Mapping[str, Any]) -> set[object]:
+    """The variables that credentials are read from: one may begin like ours and is no setting then."""
+    upstreams = data.get("upstreams")
+    sections = [section.get("credentials") for section in upstreams.values() if isinstance(section, dict)] if isinstance(upstreams, dict) else []
+    return {section["env"] for section in sections if isinstance(section, dict) and isinstance(section.get("env"), str)}
 
 
 def _validate(data: dict[str, Any]) -> tuple[GatewayFile | None, list[_Found]]:
