@@ -20,6 +20,8 @@ KEY: Final = "[key]"  # as in pydantic's locations: the place of a key is kept u
 
 # What YAML 1.1 section 5.1 lets stand in a stream.
 _NOT_PRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# What a quoted scalar may bring in by an escape, and no terminal or page should be shown.
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _BREAK: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _NULLS: Final = frozenset({"", "~", "null"})
 
@@ -106,6 +108,8 @@ def survey(text: str | bytes, name: str) -> tuple[Document | None, list[Fault]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(part for part in (error.context, error.problem) if part)
+        if "expected ',' or" in problem:
+            problem += ': put quotes around a text that holds braces, as in "/items/{id}"'
         walk.fault(mark, f"this is not YAML: {problem}")
         return None, walk.faults
     except yaml.YAMLError as error:
@@ -193,13 +197,16 @@ class _Walk:
             self.fault(None, "the file is empty")
 
     def _check(self, event: yaml.NodeEvent) -> None:
-        """Anchors, aliases and tags are faults wherever they stand."""
+        """Anchors, aliases, tags and escaped controls are faults wherever they stand."""
         mark = event.start_mark
         if isinstance(event, yaml.AliasEvent):
             self.fault(mark, f"an alias (*{event.anchor}): write the value out")
             return
         if event.anchor is not None:
             self.fault(mark, f"an anchor (&{event.anchor}): remove it")
+        control = _CONTROL.search(event.value) if isinstance(event, yaml.ScalarEvent) else None
+        if control:
+            self.fault(mark, f"an escape for a control character, U+{ord(control[0]):04X}: remove it")
         tag = getattr(event, "tag", None)
         if tag is not None:
             self.fault(mark, f"a tag ({tag}): remove it")
