@@ -67,3 +67,61 @@ class TokenPage(NamedTuple):
 
     items: list[TokenRecord]
     next: str
+
+
+class TokenDraft(NamedTuple):
+    """A token to be: all that is known of it before the store gives it its times. ``digest`` is SHA-256 of its text."""
+
+    id: str
+    digest: bytes
+    name: str
+    owner: str
+    access: str
+    grants: tuple[str, ...]
+    policy_scopes: tuple[str, ...]
+    lifetime_ms: int
+    allowed_ips: tuple[str, ...]
+    description: str
+
+    def __repr__(self) -> str:
+        return f"TokenDraft(id={self.id!r})"
+
+
+class Changed(NamedTuple):
+    """What became of a change. ``outcome`` is "done", "absent" (no such token), "taken" (the id exists already), "full" (the owner has
+    as many tokens as the policy lets one have), "skewed" (the clocks differ), or the state that forbids it; ``now_ms`` is the store's time.
+    """
+
+    outcome: str
+    record: TokenRecord | None
+    now_ms: int
+
+
+class TokenRegister(Protocol):
+    """Whole records: written by create and change, read by people. An answered change survives a crash of the store's server."""
+
+    async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int) -> Changed:
+        """Make the token, unless our clock (``clock_ms``, Unix milliseconds) and the store's differ by more than ``max_skew_ms``."""
+
+    async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int) -> Changed:
+        """A new secret; the old one works on for ``overlap_ms``, never past the token's expiry."""
+
+    async def revoke(self, token_id: str) -> Changed:
+        """End the token for good."""
+
+    async def suspend(self, token_id: str) -> Changed:
+        """Stop the token until it is resumed."""
+
+    async def resume(self, token_id: str) -> Changed:
+        """Let a suspended token work again."""
+
+    async def rename(self, token_id: str, *, name: str | None, description: str | None) -> Changed:
+        """Change what people read of it."""
+
+    async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
+        """One record, ended ones too, and the store's time."""
+
+    async def page(self, *, owner: str | None, cursor: str, count: int) -> tuple[list[tuple[str, TokenRecord]], str, int]:
+        """Up to ``count`` records from ``cursor`` on, newest first, each with the cursor behind it; the cursor of the next page ("" at the
+        end); and the store's time. ValueError where the cursor is not one of ours.
+        """

@@ -1,0 +1,151 @@
+"""How the store is reached: its address, one connection of redis-py, and its errors as StoreUnavailable.
+
+redis-py's own read limit, retries and health checks are off: whoever asks sets one limit for all that it asks, and decides whether to
+connect again. RESP2 is enough here: nothing is pushed on these connections. No password is ever part of a text made here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from redis import exceptions as redis_errors
+from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gateway.ports import StoreUnavailable
+
+FAILURES: Final = (redis_errors.RedisError, OSError, TimeoutError)
+_QUERY: Final = {"db", "username", "password"}
+_ADVICE: Final = {
+    "OOM": "is full (OOM): raise its maxmemory",
+    "READONLY": "is a read-only replica: name its primary in store.url",
+    "LOADING": "is still loading its data: wait until it is done",
+    "MISCONF": "refuses writes because it cannot save (MISCONF): free its disk, and look at its log",
+    "NOAUTH": "asks for a password: put it into store.url",
+    "WRONGPASS": "refuses the user or the password of store.url",
+    "NOPERM": "does not let this user do what the gateway needs: widen its ACL to the keys and commands",
+    "MASTERDOWN": "has lost its primary",
+    "CLUSTERDOWN": "is a cluster that is down",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Where the store is and how it is asked. ``data_dir`` holds ``store.id``; ``embedded`` makes a failed WAITAOF count."""
+
+    url: str
+    data_dir: Path
+    prefix: str = "sg:"
+    timeout_s: float = 0.25
+    embedded: bool = False
+    allow_eviction: bool = False
+
+    def __repr__(self) -> str:
+        return f"StoreOptions({address(self.url)!r}, prefix={self.prefix!r})"
+
+
+def address(url: str) -> str:
+    """The URL as it may be shown: without user, password and options."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def check_url(url: str) -> str | None:
+    """What is wrong with a store URL, in one line without a secret; None if it is fine."""
+    try:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query, keep_blank_values=True)
+        valid = parts.scheme in {"redis", "unix"} and (parts.port or 1) > 0 and (parts.scheme == "redis" or len(parts.path) > 1)
+    except ValueError:
+        valid, query = False, {}
+    if not valid:
+        return "store.url is no address: write redis://HOST:PORT/DB, unix:///PATH?db=N or embedded"
+    unknown = sorted(set(query) - _QUERY)
+    if unknown:
+        return f"store.url: the option {unknown[0]!r} is not known; there are db, username and password"
+    database = query.get("db", [parts.path.strip("/") if parts.scheme == "redis" else ""])[-1]
+    if database and not (database.isascii() and database.isdigit()):
+        return "store.url: the database is a number"
+    return None
+
+
+def new_connection(options: StoreOptions) -> AbstractConnection:
+    """A connection of redis-py that is not yet open. ValueError with check_url's line where the URL is wrong."""
+    fault = check_url(options.url)
+    if fault:
+        raise ValueError(fault)
+    arguments: dict[str, Any] = dict(parse_url(options.url))
+    made = arguments.pop("connection_class", Connection)
+    if made is not UnixDomainSocketConnection:
+        arguments.setdefault("host", "localhost")
+        arguments["socket_keepalive"] = True
+    connection: AbstractConnection = made(
+        **arguments,
+        protocol=2,
+        socket_timeout=None,
+        socket_connect_timeout=options.timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+        health_check_interval=0,
+        driver_info=None,
+    )
+    return connection
+
+
+async def connect(options: StoreOptions) -> AbstractConnection:
+    """An open connection; the caller limits the time. redis-py's errors as they come."""
+    connection = new_connection(options)
+    await connection.connect()  # type: ignore[no-untyped-call]
+    return connection
+
+
+def unavailable(error: BaseException, options: StoreOptions, *, written: bool = False) -> StoreUnavailable:
+    """A foreign error as StoreUnavailable: one plain line that says what to do. ``written``: the change may have been made."""
+    if isinstance(error, StoreUnavailable):
+        return error
+    where = f"the store at {address(options.url)}"
+    for kind, advice in _ADVICE.items():
+        if _is(error, kind):
+            return StoreUnavailable(f"{where} {advice}", written=False)
+    if isinstance(error, redis_errors.TimeoutError | TimeoutError):
+        return StoreUnavailable(f"{where} did not answer within {options.timeout_s * 1000:g} ms (store.timeout)", written=written)
+    if isinstance(error, redis_errors.ResponseError):
+        return StoreUnavailable(f"{where} refused a command: {str(error).split(' ', 1)[0]}", written=written)
+    return StoreUnavailable(f"{where} cannot be reached: {_reason(error)}; start it, or mend store.url", written=written)
+
+
+# redis-py cuts the code off the texts of the errors that have a class of their own.
+_CLASSES: Final[dict[str, type[Exception]]] = {
+    "OOM": redis_errors.OutOfMemoryError,
+    "READONLY": redis_errors.ReadOnlyError,
+    "LOADING": redis_errors.BusyLoadingError,
+    "NOPERM": redis_errors.NoPermissionError,
+    "MASTERDOWN": redis_errors.MasterDownError,
+}
+
+
+def _is(error: BaseException, kind: str) -> bool:
+    text = str(error)
+    if kind == "NOAUTH":
+        return isinstance(error, redis_errors.AuthenticationError) and "required" in text.lower()
+    if kind == "WRONGPASS":
+        return isinstance(error, redis_errors.AuthenticationError)
+    if kind in _CLASSES and isinstance(error, _CLASSES[kind]):
+        return True
+    return isinstance(error, redis_errors.ResponseError) and text.startswith(f"{kind} ")
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    for sign, plain in (("refused", "nothing listens there"), ("No such file", "there is no such socket"), ("Permission denied", "permission denied")):
+        if sign in text:
+            return plain
+    if "resolve" in text or "Name or service" in text or "address associated" in text:
+        return "its name does not resolve"
+    return "the connection was lost"

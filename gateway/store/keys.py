@@ -1,0 +1,31 @@
+"""Every key of the store, by name. A token's own keys share a hash tag, ``{id}``, and so a slot: one script changes both."""
+
+from __future__ import annotations
+
+
+class Keys:
+    """Key names below one prefix (``store.prefix``, "sg:" unless set)."""
+
+    __slots__ = ("ids", "last_used", "meta", "prefix")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.meta = f"{prefix}meta"  # string: the store's id, made at the first start
+        self.ids = f"{prefix}ids"  # sorted set: token id by time of creation
+        self.last_used = f"{prefix}use:last"  # sorted set: token id by time of last use
+
+    def live(self, token_id: str) -> str:
+        """String: what a decision needs, until the token's end."""
+        return f"{self.prefix}live:{{{token_id}}}"
+
+    def info(self, token_id: str) -> str:
+        """Hash: the whole record, until 90 days past the end."""
+        return f"{self.prefix}info:{{{token_id}}}"
+
+    def owner(self, subject: str) -> str:
+        """Sorted set: ids of an owner's tokens by time of creation."""
+        return f"{self.prefix}owner:{subject}"
+
+    def limit(self, name: str) -> str:
+        """String: the state of one rate limit, gone once it is full again."""
+        return f"{self.prefix}limit:{name}"

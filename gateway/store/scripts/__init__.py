@@ -1,0 +1,21 @@
+"""The store's Lua scripts: each runs as one step on the server, on the server's time."""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from importlib.resources import files
+from typing import Final
+
+
+class Script:
+    """A script's text, and the SHA-1 name under which a server that has seen it knows it."""
+
+    __slots__ = ("sha", "text")
+
+    def __init__(self, *names: str) -> None:
+        self.text: Final = "\n".join((files(__name__) / f"{name}.lua").read_text("utf-8") for name in names)
+        self.sha: Final = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+CREATE: Final = Script("record", "create")
+CHANGE: Final = Script("record", "change")
