@@ -44,6 +44,11 @@ class Route:
     report: bool = False
     line: int = 0
 
+    @property
+    def key(self) -> str:
+        """Names the route in a rate limit and in a metric: the same for the same rule in every process."""
+        return f"{','.join(self.methods)} {self.template}"
+
     def needs(self, method: str, *, websocket: bool = False) -> int:
         """The access that a request asks of the route's scope: VIEW or MANAGE."""
         if self.access:

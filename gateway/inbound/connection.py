@@ -1,0 +1,360 @@
+"""The edge: one client connection, HTTP/1.1 and 1.0 in (RFC 9112), requests taken one after the other.
+
+Bytes wait unparsed in ``pending`` until their turn: a pipelined request is read when the one before it is answered, a body when
+somebody takes it. So nothing piles up but one read, and what a client sends after ``Connection: close`` is never looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
+
+from gateway.core.client_address import parse_address
+from gateway.core.decision import denied
+from gateway.inbound.parser import HeadFault, RequestParser, check_request_line
+from gateway.inbound.proxy import Exchange
+from gateway.inbound.request import GatewayRequest
+
+if TYPE_CHECKING:
+    from gateway.inbound.plane import DataPlane
+
+PENDING_LIMIT: Final = 64 * 1024
+DRAIN_LIMIT: Final = 64 * 1024  # of a refused body: more than that closes the connection
+LINGER_S: Final = 2.0
+_FIRST_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_LINE_LIMIT_SLACK: Final = 2
+NO_ADDRESS: Final = parse_address("0.0.0.0")  # noqa: S104 - a peer that is gone before it was asked for
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client. At any time it reads a head, or has one exchange (whose body it may still read), or closes."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self.plane = plane
+        self.transport: asyncio.Transport | None = None
+        self.exchange: Exchange | None = None
+        self.pending = b""
+        self.half_closed = False
+        self.write_full = False  # the client does not read its answers
+        self.forwarded_for_host = b""  # whose X-Forwarded block is in ``forwarded``
+        self.forwarded = b""
+        self._parser = RequestParser(plane.settings.limits, plane.loop)
+        self._scanned = 0
+        self._remaining = 0  # bytes of a body whose length was told
+        self._chunked = False
+        self._discarded = -1  # bytes of a refused body thrown away; -1: the body is wanted
+        self._closing = False
+        self._working = False
+        self._reading = True
+        self._head_since = 0.0  # when the first byte of the present head came; 0: none yet
+        self._deadline = plane.now + plane.settings.limits.header_timeout_s
+
+    # -- asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = parse_address(peer[0]) if isinstance(peer, tuple) else None
+        self.peer = self.peer or NO_ADDRESS
+        self.plane.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.tunnelling:
+            exchange.client_bytes(data)
+            return
+        if self._closing:
+            self._discard_after_close(len(data))
+            return
+        self.pending = self.pending + data if self.pending else data
+        self._work()
+
+    def eof_received(self) -> bool:
+        """A half-closed client still gets its answer; one that waits for nothing is gone."""
+        self.half_closed = True
+        exchange = self.exchange
+        if exchange is None or self._closing or self.reading_body or exchange.tunnelling:
+            if exchange is not None:
+                self._gone()
+            return False
+        exchange.client_half_closed()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.plane.connections.discard(self)
+        self._gone()
+
+    def pause_writing(self) -> None:
+        self.write_full = True
+        self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
+        if self.exchange is not None:
+            self.exchange.client_full()
+
+    def resume_writing(self) -> None:
+        self.write_full = False
+        if self.exchange is not None:
+            self.exchange.client_drained()
+        self._work()
+
+    def _gone(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        self.pending = b""
+        if exchange is not None:
+            exchange.client_gone()
+
+    # -- taking what came, in order
+
+    @property
+    def reading_body(self) -> bool:
+        return self._chunked or self._remaining > 0
+
+    def _work(self) -> None:
+        """Take from ``pending`` whatever has its turn. Not re-entrant: an exchange that ends inside just lets the loop go on."""
+        if self._working:
+            return
+        self._working = True
+        try:
+            while self.transport is not None and not self._closing and self._step():
+                pass
+        except HeadFault as fault:
+            self._refuse_message(fault)
+        finally:
+            self._working = False
+        self._hold_or_read()
+
+    def _step(self) -> bool:
+        """One thing done; False where there is nothing to do."""
+        if self.reading_body:
+            if not self.pending:
+                return False
+            if self._discarded >= 0:
+                return self._discard_body()
+            if self.exchange is None or not self.exchange.wants_body:
+                return False
+            self._take_body()
+            return True
+        if self.exchange is not None or self.write_full or not self.pending:
+            return False
+        return self._take_head()
+
+    def _hold_or_read(self) -> None:
+        """Stop reading from the socket while what was read waits; go on when it does not."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        hold = len(self.pending) >= PENDING_LIMIT and not self._closing
+        if hold and self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+        elif not hold and not self._reading:
+            self._reading = True
+            self.transport.resume_reading()
+
+    # -- a head
+
+    def _take_head(self) -> bool:
+        limits, data = self.plane.settings.limits, self.pending
+        while data.startswith(b"\r\n"):  # RFC 9112 section 2.2
+            data = self.pending = data[2:]
+            self._scanned = 0
+        if not data:
+            return False
+        if not self._head_since:
+            self._head_since = self.plane.now or 1.0
+            self._deadline = self.plane.now + limits.header_timeout_s
+        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        line_end = data.find(b"\r\n", 0, limits.request_line + _LINE_LIMIT_SLACK)
+        if line_end < 0:
+            if data[0] not in _FIRST_BYTES:
+                raise HeadFault("request_invalid", "This is not HTTP.")
+            if len(data) > limits.request_line:
+                raise HeadFault("uri_too_long", f"The request line may be {limits.request_line} bytes long.")
+        line = data[: max(line_end, 0)]
+        if line_end >= 0 and not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
+            check_request_line(line)
+        if end < 0:
+            if len(data) > limits.head:
+                raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
+            if b"\n\n" in data or b"\n\r\n" in data[max(0, line_end + 2) :]:
+                raise HeadFault("request_invalid", "Lines end with CR LF.")
+            self._scanned = len(data)
+            return False
+        end += 4
+        if end > limits.head:
+            raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
+        head, self.pending = data[:end], data[end:]
+        self._scanned = 0
+        if head.count(b"\r\n") - 2 > limits.headers:
+            raise HeadFault("headers_too_large", f"A request may have {limits.headers} fields.")
+        self._begin(head, http10=line.endswith(b"0"))
+        return True
+
+    def _begin(self, head: bytes, *, http10: bool) -> None:
+        plane = self.plane
+        request = GatewayRequest(self._parser.head(head), plane.names, http10=http10)
+        if head.count(plane.token_mark) > len(request.authorizations):
+            request.drop_tokens(plane.token_form)
+        self._remaining, self._chunked = request.length, request.chunked
+        if self._remaining:
+            self._parser.skip_body()
+        self._discarded = -1
+        self._deadline = plane.now + plane.settings.limits.body_idle_s if self.reading_body else float("inf")
+        self._head_since = 0.0
+        self.exchange = Exchange(self, request)
+        self.exchange.start()
+
+    def _refuse_message(self, fault: HeadFault) -> None:
+        """A fault of the message itself: answered if nothing was yet, and the connection closes."""
+        if self._discarded >= 0:  # in a body that nobody wants: its request is answered already
+            self.close(linger=True)
+            return
+        exchange = self.exchange
+        if exchange is None:
+            exchange = self.exchange = Exchange(self, None)
+        exchange.message_fault(denied(fault.code, fault.detail, allow=self.plane.seven_methods if fault.code == "method_not_allowed" else ()))
+
+    # -- a body
+
+    def _take_body(self) -> None:
+        exchange = self.exchange
+        assert exchange is not None  # noqa: S101 - _step asked
+        data, self.pending = self.pending, b""
+        self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
+        if self._chunked:
+            piece, end = self._parser.chunk(data)
+            if end:
+                self._chunked = False
+                self.pending = data[end:]
+        else:
+            piece = data[: self._remaining]
+            self.pending = data[self._remaining :]
+            self._remaining -= len(piece)
+        if piece:
+            exchange.request_body(piece)
+        if not self.reading_body and self.exchange is exchange:
+            self._deadline = float("inf")
+            exchange.request_body_end()
+
+    def _discard_body(self) -> bool:
+        data, self.pending = self.pending, b""
+        if self._chunked:
+            _, end = self._parser.chunk(data)
+            taken = end or len(data)
+            self._chunked = not end
+        else:
+            taken = min(self._remaining, len(data))
+            self._remaining -= taken
+        self.pending = data[taken:]
+        self._discarded += taken
+        if self._discarded > DRAIN_LIMIT:
+            self.close(linger=True)
+            return False
+        if not self.reading_body:
+            self._ready_for_next()
+        return True
+
+    def take_body(self) -> None:
+        """The exchange can take (more of) the body."""
+        self._work()
+
+    # -- a tunnel
+
+    def start_tunnel(self) -> bytes:
+        """From now on bytes pass unread; what came before the switch is returned."""
+        waiting, self.pending = self.pending, b""
+        self._deadline = float("inf")
+        self._hold_or_read()
+        return waiting
+
+    def hold(self) -> None:
+        """Read no more for now."""
+        if self.transport is not None and self._reading and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+
+    def release(self) -> None:
+        self._hold_or_read()
+
+    # -- the end of an exchange
+
+    def done(self, exchange: Exchange, *, keep: bool) -> None:
+        """The exchange's answer is written. ``keep``: its head said that the connection stays open."""
+        if self.exchange is not exchange:
+            return
+        self.exchange = None
+        if not keep or self.half_closed:
+            self.close(linger=self.reading_body)
+        elif self.reading_body:
+            self._discarded = 0  # the answer came before the whole body: the rest is thrown away, up to a limit
+            self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
+            self._work()
+        else:
+            self._ready_for_next()
+            self._work()
+
+    def may_keep(self) -> bool:
+        """Whether the rest of the present body is short enough to be thrown away for the sake of the connection."""
+        return not self.plane.draining and self._remaining <= DRAIN_LIMIT
+
+    def _ready_for_next(self) -> None:
+        self._discarded = -1
+        self._head_since = 0.0
+        self._deadline = self.plane.now + self.plane.settings.limits.keepalive_s
+
+    def close(self, *, linger: bool = False) -> None:
+        """Close once all is written. With unread input a plain close would reset the connection and lose the answer: linger."""
+        transport = self.transport
+        if transport is None or self._closing:
+            return
+        self._closing = True
+        self.pending = b""
+        self._discarded = 0
+        if linger and not self.half_closed and transport.can_write_eof() and not transport.is_closing():
+            transport.write_eof()
+            self._deadline = self.plane.now + LINGER_S
+            self._hold_or_read()
+        else:
+            transport.close()
+            self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
+
+    def _discard_after_close(self, count: int) -> None:
+        self._discarded += count
+        if self._discarded > 16 * DRAIN_LIMIT:
+            self.abort()
+
+    def abort(self) -> None:
+        """End at once: the client sees a broken-off answer."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    # -- what the sweep asks
+
+    @property
+    def idle(self) -> bool:
+        return self.exchange is None and not self._head_since and not self.reading_body
+
+    def check(self, now: float) -> None:
+        """End what has taken too long. Called every half second."""
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.check(now)
+        if now < self._deadline or self.transport is None:
+            return
+        if self._closing or (self.write_full and self.exchange is not None):
+            self.abort()
+        elif self.exchange is not None:
+            if self.reading_body and self._discarded < 0 and self.exchange.wants_body:
+                self._deadline = now + LINGER_S
+                self.exchange.message_fault(denied("request_timeout", "The request body did not arrive in time."))
+        elif self._head_since:
+            self._refuse_message(HeadFault("request_timeout", "The request head did not arrive in time."))
+        else:
+            self.close()
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def write_all(self, parts: list[bytes]) -> None:
+        if self.transport is not None:
+            self.transport.writelines(parts)

@@ -1,0 +1,78 @@
+"""Open streams by token id (G4): WebSockets, event streams and long downloads end with their token.
+
+Twice a second the records of all tokens with an open stream are read and judged again, by the same core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.decision import Denial
+from gateway.core.token_record import LiveRecord
+from gateway.flow.engine import Engine
+from gateway.ports import StoreUnavailable, TokenStore
+
+if TYPE_CHECKING:
+    from gateway.inbound.proxy import Exchange
+
+_BATCH: Final = 1000
+
+
+class LiveStreams:
+    """The registry, and the round that ends what may not go on. An exchange enters when its answer outlasts its first piece."""
+
+    def __init__(self, engine: Engine, tokens: TokenStore, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._tokens = tokens
+        self._clock = clock
+        self._ahead_ms: float | None = None  # the store's time less our clock's, when it was last told
+        self._streams: dict[str, set[Exchange]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._streams.values()))
+
+    def add(self, exchange: Exchange) -> None:
+        """Enter an exchange; one on a public route has no token to end with."""
+        token_id = exchange.opening.token_id if exchange.opening else ""
+        if token_id:
+            self._streams.setdefault(token_id, set()).add(exchange)
+
+    def discard(self, exchange: Exchange) -> None:
+        """Take an exchange out; it need not be in."""
+        token_id = exchange.opening.token_id if exchange.opening else ""
+        streams = self._streams.get(token_id)
+        if streams is not None:
+            streams.discard(exchange)
+            if not streams:
+                del self._streams[token_id]
+
+    async def round(self) -> None:
+        """Judge every open stream again. While the store can't be asked only the clock counts: what expires ends all the same."""
+        ids = list(self._streams)
+        for at in range(0, len(ids), _BATCH):
+            batch = ids[at : at + _BATCH]
+            try:
+                records, now_ms = await self._tokens.fetch_many(batch)
+            except StoreUnavailable:
+                if self._ahead_ms is None:
+                    continue
+                now_ms = int(self._clock() * 1000 + self._ahead_ms)
+                records = {}
+                for token_id in batch:
+                    for exchange in self._streams.get(token_id, ()):
+                        if exchange.record is not None:
+                            records[token_id] = exchange.record
+            else:
+                self._ahead_ms = now_ms - self._clock() * 1000
+            for token_id in batch:
+                for exchange in list(self._streams.get(token_id, ())):
+                    self._judge(exchange, records.get(token_id), now_ms)
+
+    def _judge(self, exchange: Exchange, record: LiveRecord | None, now_ms: int) -> None:
+        request, opening = exchange.request, exchange.opening
+        if request is None or opening is None:
+            return
+        verdict = self._engine.judge(opening, record, now_ms, request.method, exchange.address, websocket=request.websocket)
+        if isinstance(verdict, Denial):
+            exchange.end_of_token()

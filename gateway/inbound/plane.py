@@ -1,0 +1,147 @@
+"""The data plane: what all connections share, the listener, the sweep, the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import secrets
+import socket
+from collections.abc import Coroutine, Mapping
+from itertools import count
+from typing import Any, Final
+
+from gateway.core.client_address import Address, client_address, is_trusted
+from gateway.core.forwarding import CLAIM, RequestNames, fold, safe_request_id
+from gateway.core.route import METHODS, Route
+from gateway.flow.engine import Engine
+from gateway.inbound.account import Account
+from gateway.inbound.connection import ClientConnection
+from gateway.inbound.live import LiveStreams
+from gateway.inbound.proxy import Exchange
+from gateway.inbound.request import GatewayRequest
+from gateway.inbound.upward import UpstreamRoute, forwarded_block
+from gateway.ports import TokenStore
+from gateway.settings import Settings
+from gateway.upstream.pool import UpstreamPool
+
+SWEEP_S: Final = 0.5
+BACKLOG: Final = 1024
+
+
+class DataPlane:
+    """Serves requests on one or more listening sockets. ``now`` is loop time as of the last sweep: deadlines are that coarse."""
+
+    seven_methods = METHODS
+    health_path = "/.scopegate/healthz"
+
+    def __init__(self, settings: Settings, engine: Engine, tokens: TokenStore, account: Account, loop: asyncio.AbstractEventLoop) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.loop = loop
+        self.now = loop.time()
+        self.draining = False
+        self.connections: set[ClientConnection] = set()
+        self.live = LiveStreams(engine, tokens, loop.time)
+        self.names = RequestNames(upstream.credentials.header for upstream in settings.upstreams.values() if upstream.credentials)
+        self.token_mark = settings.token_prefix.encode("ascii") + b"_"
+        self.token_form = re.compile(self.token_mark + rb"[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")
+        self._account = account
+        self._upstreams: Mapping[str, UpstreamRoute] = {
+            name: UpstreamRoute(upstream, UpstreamPool(upstream), settings.public_url) for name, upstream in settings.upstreams.items()
+        }
+        self._default = settings.default_upstream
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
+        self._ids = count(1)
+        self._id_prefix = secrets.token_hex(8)
+        self._empty = asyncio.Event()
+
+    # -- what connections and exchanges ask
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a part of an exchange that has to wait."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def request_id(self, request: GatewayRequest | None) -> str:
+        """The client's X-Request-Id if it is safe to repeat, else one of ours."""
+        if request is not None and request.request_id and safe_request_id(request.request_id):
+            return request.request_id.decode("ascii")
+        return f"{self._id_prefix}{next(self._ids):08x}"
+
+    def client_address(self, peer: Address, request: GatewayRequest) -> Address:
+        """Whose request it is: told by trusted proxies, else the peer."""
+        trusted = self.settings.trusted_proxies
+        if not trusted:
+            return peer
+        chain = [value for kind, name, value in request.conditional if kind == CLAIM and fold(name) == b"x-forwarded-for"]
+        return client_address(peer, chain, trusted)
+
+    def forwarded(self, client: ClientConnection, request: GatewayRequest) -> tuple[bytes, bool]:
+        """The X-Forwarded and Via lines for a request, and whether its peer's own claims pass."""
+        trusted = self.settings.trusted_proxies
+        if trusted and is_trusted(client.peer, trusted):
+            return forwarded_block(client.peer, request.host, request, trusted), True
+        if client.forwarded_for_host != request.host or not client.forwarded:
+            client.forwarded_for_host = request.host
+            client.forwarded = forwarded_block(client.peer, request.host, request, ())
+        return client.forwarded, False
+
+    def upstream_of(self, route: Route) -> UpstreamRoute:
+        """The upstream that a route goes to; start-up has checked that there is one."""
+        return self._upstreams[route.upstream or self._default]
+
+    def account(self, exchange: Exchange) -> None:
+        """An exchange has ended."""
+        self._account(exchange, self.loop.time())
+
+    # -- life
+
+    async def listen(self, sock: socket.socket) -> None:
+        """Serve a bound socket."""
+        self._servers.append(await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=BACKLOG))
+
+    async def run(self) -> None:
+        """The sweep, until cancelled: deadlines, idle upstream connections, open streams of ended tokens."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_streams())
+            while True:
+                await asyncio.sleep(SWEEP_S)
+                self.sweep()
+
+    def sweep(self) -> None:
+        """One round over all connections."""
+        now = self.now = self.loop.time()
+        for connection in list(self.connections):
+            connection.check(now)
+        for upstream in self._upstreams.values():
+            upstream.pool.sweep(now)
+        self._account.counters.connections_open = len(self.connections)
+
+    async def _watch_streams(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            await self.live.round()
+
+    async def drain(self) -> None:
+        """Stop listening, let what is in flight finish, close idle connections last: all within ``drain_timeout`` (G10)."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_timeout_s):
+                while any(not connection.idle for connection in self.connections):
+                    await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            if connection.idle:
+                connection.close()
+            else:
+                connection.abort()
+        for upstream in self._upstreams.values():
+            upstream.pool.close()
+        while self.connections or self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.sleep(0.01)

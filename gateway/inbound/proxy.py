@@ -1,0 +1,453 @@
+"""One request and its answer: authorise, refuse or exchange, account.
+
+An Exchange stands between a client connection and an upstream connection. Each side tells it what came by plain calls, and is
+slowed down to the pace of the other. What has to be waited for (the store, a connection) is one task; nothing else is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.core.decision import Allow, Denial, denied
+from gateway.core.token_record import LiveRecord
+from gateway.flow.engine import Opening
+from gateway.inbound.downward import AnswerFraming, passed_lines
+from gateway.inbound.problem import render
+from gateway.inbound.request import GatewayRequest
+from gateway.inbound.upward import UpstreamRoute, request_head
+from gateway.upstream.exchange import AnswerHead, UpstreamConnection
+from gateway.upstream.failures import UpstreamFailure
+
+if TYPE_CHECKING:
+    from gateway.inbound.connection import ClientConnection
+
+NEVER: Final = float("inf")
+GONE_AFTER_S: Final = 1.5  # a half-closed client whose answer stands still for so long has left
+_RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_JOINED: Final = 32 * 1024
+_CLOSED_EARLY: Final = UpstreamFailure("upstream_unreachable", "The upstream closes connections as soon as they open.")
+
+
+class Exchange:
+    """The story of one request. ``request`` is None for a message too broken to be read.
+
+    ``code`` is a refusal's, "" for an answer of the upstream's, or ``client_gone``, ``cut``, ``token_ended`` where it did not end well.
+    """
+
+    def __init__(self, client: ClientConnection, request: GatewayRequest | None) -> None:
+        plane = client.plane
+        self.client = client
+        self.plane = plane
+        self.request = request
+        self.address = client.peer
+        self.opening: Opening | None = None
+        self.verdict: Allow | Denial | None = None
+        self.upstream: UpstreamRoute | None = None
+        self.connection: UpstreamConnection | None = None
+        self.tunnelling = False
+        self.status = 0
+        self.code = ""
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.started = plane.loop.time()
+        self.request_id = plane.request_id(request)
+        self._over = False
+        self._up: list[bytes] = []
+        self._corked = False  # the head waits for what has come of the body
+        self._up_full = False
+        self._body_limit = plane.settings.limits.body
+        self._body_done = request is None or not request.has_body
+        self._down: list[bytes] = []
+        self._framing: AnswerFraming | None = None
+        self._keep = False
+        self._live = False  # in the registry of open streams
+        self._retried = False
+        self._deadline = NEVER
+        self._heard = plane.now  # when a part of the answer last came
+
+    # -- authorise
+
+    def start(self) -> None:
+        """Decide, and go on from there."""
+        request = self._request()
+        opening = self.plane.engine.open(request.method, request.target, request.authorizations)
+        if isinstance(opening, Denial):
+            self._refuse(opening)
+        elif opening.path.path == self.plane.health_path and request.method in {"GET", "HEAD"}:
+            self._answer_health()
+        else:
+            self.opening = opening
+            self.address = self.plane.client_address(self.client.peer, request)
+            self.plane.spawn(self._run(opening))
+
+    async def _run(self, opening: Opening) -> None:
+        request, plane = self._request(), self.plane
+        verdict = await plane.engine.decide(opening, request.method, self.address, websocket=request.websocket)
+        if isinstance(verdict, Allow) and verdict.route.rate_limit is not None and not self._over:
+            verdict = await plane.engine.limit(verdict, self.address) or verdict
+        if self._over:
+            return
+        if isinstance(verdict, Denial):
+            self._refuse(verdict)
+            return
+        self.verdict = verdict
+        route = verdict.route
+        if route.max_body is not None:
+            self._body_limit = route.max_body
+        if request.length > self._body_limit:
+            self._refuse(self._too_large())
+            return
+        self.upstream = plane.upstream_of(route)
+        connection = self.upstream.pool.take()
+        if connection is None:
+            await self._run_on_another()
+        else:
+            self._send(connection)
+
+    async def _run_on_another(self) -> None:
+        """Wait for a connection, then decide again: the token may have ended meanwhile (G3)."""
+        request, opening, upstream = self._request(), self.opening, self.upstream
+        assert opening is not None and upstream is not None  # noqa: S101, PT018
+        try:
+            connection = await upstream.pool.acquire()
+        except UpstreamFailure as failure:
+            self._fail(failure)
+            return
+        if not self._over:
+            verdict = await self.plane.engine.decide(opening, request.method, self.address, websocket=request.websocket)
+            if not self._over and isinstance(verdict, Allow):
+                self.verdict = verdict
+                if connection.transport is None:
+                    self._fail(_CLOSED_EARLY)
+                else:
+                    self._send(connection)
+                return
+            if not self._over and isinstance(verdict, Denial):
+                self._refuse(verdict)
+        if connection.transport is not None:
+            upstream.pool.give(connection)
+
+    # -- send
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        request, upstream, verdict, opening = self._request(), self.upstream, self.verdict, self.opening
+        assert upstream is not None and isinstance(verdict, Allow) and opening is not None  # noqa: S101, PT018
+        self.connection = connection
+        connection.begin(self, request.method, upgrade=request.websocket)
+        forwarded, trusted = self.plane.forwarded(self.client, request)
+        self._up = request_head(request, upstream, verdict.record, opening.path, self.request_id, forwarded, peer_trusted=trusted)
+        if self._body_done:
+            self._flush_up()
+            self._sent()
+            return
+        self._corked = True
+        self.client.take_body()
+        self._corked = False
+        if not self._over:
+            self._flush_up()
+            if self._body_done:
+                self._sent()
+
+    @property
+    def record(self) -> LiveRecord | None:
+        """The token's record, once its secret was proved."""
+        return self.verdict.record if self.verdict is not None else None
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether the upstream takes (more of) the request's body now."""
+        return self.connection is not None and not self._up_full and not self._body_done and not self._over
+
+    def request_body(self, data: bytes) -> None:
+        """A piece of the request's body."""
+        self.bytes_in += len(data)
+        if self.bytes_in > self._body_limit:
+            self._drop_connection()
+            self._refuse_or_cut(self._too_large())
+            return
+        self._up += (b"%x\r\n" % len(data), data, b"\r\n") if self._request().chunked else (data,)
+        if not self._corked:
+            self._flush_up()
+
+    def request_body_end(self) -> None:
+        """The request's body is complete."""
+        if self._over:
+            return
+        self._body_done = True
+        if self._request().chunked:
+            self._up.append(b"0\r\n\r\n")
+        if not self._corked:
+            self._flush_up()
+            self._sent()
+
+    def _flush_up(self) -> None:
+        up, self._up = self._up, []
+        if self.connection is not None and up:
+            self.connection.write(b"".join(up))
+
+    def _sent(self) -> None:
+        """The request is out, whole: the upstream's time to answer begins."""
+        connection, verdict, upstream = self.connection, self.verdict, self.upstream
+        if connection is None or not isinstance(verdict, Allow) or upstream is None:
+            return
+        connection.request_sent = True
+        if self._framing is None:
+            timeout = verdict.route.timeout_s
+            self._deadline = self.plane.now + (timeout if timeout is not None else upstream.settings.response_timeout_s)
+
+    # -- the answer (AnswerSink)
+
+    def on_interim(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        request = self._request()
+        if request.http10 or (status == 100 and (not request.expects or self._body_done)):  # noqa: PLR2004
+            return
+        self._down += (b"HTTP/1.1 %d %s\r\n" % (status, b"Continue" if status == 100 else b"Early Hints" if status == 103 else b"Interim"), *passed_lines(fields), b"\r\n")  # noqa: PLR2004
+
+    def on_answer(self, head: AnswerHead) -> None:
+        request, upstream = self._request(), self.upstream
+        assert upstream is not None  # noqa: S101
+        if head.status == 401 and upstream.credentials:  # noqa: PLR2004
+            self._drop_connection()
+            self._refuse(denied("upstream_auth", "The upstream refused the gateway's own credential: its operator must renew it."))
+            return
+        self.status = head.status
+        framing = self._framing = AnswerFraming(head, request, upstream, self.request_id)
+        self._keep = not framing.until_close and self._may_keep(request)
+        self._down += framing.lines
+        if not self._keep:
+            self._down.append(b"Connection: close\r\n\r\n")
+        else:
+            self._down.append(b"Connection: keep-alive\r\n\r\n" if request.http10 else b"\r\n")
+        self._heard = self.plane.now
+        self._deadline = NEVER if self._may_be_quiet(head) else self._heard + upstream.settings.idle_timeout_s
+
+    def on_body(self, data: bytes) -> None:
+        framing = self._framing
+        if framing is None:  # refused in on_answer
+            return
+        if framing.rewriter is not None:
+            data = framing.rewriter.feed(data)
+            if not data:
+                return
+        self.bytes_out += len(data)
+        self._down += (b"%x\r\n" % len(data), data, b"\r\n") if framing.chunked else (data,)
+
+    def on_answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        framing, self.connection = self._framing, None
+        if framing is None:
+            return
+        if framing.rewriter is not None and (rest := framing.rewriter.end()):
+            self.bytes_out += len(rest)
+            self._down += (b"%x\r\n" % len(rest), rest, b"\r\n") if framing.chunked else (rest,)
+        if framing.chunked:
+            self._down += (b"0\r\n", *(passed_lines(trailers) if trailers and self._request().takes_trailers else ()), b"\r\n")
+        self._write_down()
+        self._end()
+
+    def on_failure(self, failure: UpstreamFailure) -> None:
+        connection, self.connection = self.connection, None
+        request = self._request()
+        if self.tunnelling:  # its other end has closed: what it said before still goes out
+            self._close_books()
+            self.client.close()
+            return
+        again = failure.unanswered and connection is not None and connection.served > 1 and not self._retried
+        if again and request.method in _RETRIED and not request.has_body and not request.websocket:
+            self._retried = True
+            self._deadline = NEVER
+            self.plane.spawn(self._run_on_another())
+        else:
+            self._fail(failure)
+
+    def flush(self) -> None:
+        """The end of one read from the upstream, and the answer goes on."""
+        self._write_down()
+        if self._framing is None:
+            return
+        self._heard = self.plane.now
+        if self._deadline != NEVER and self.upstream is not None:
+            self._deadline = self._heard + self.upstream.settings.idle_timeout_s
+        if not self._live:
+            self._live = True
+            self.plane.live.add(self)
+
+    def _write_down(self) -> None:
+        down, self._down = self._down, []
+        if down:
+            self.client.write(b"".join(down))
+
+    def _may_be_quiet(self, head: AnswerHead) -> bool:
+        """Whether the answer is an event stream, or its route says that it may pause for as long as it likes."""
+        if isinstance(self.verdict, Allow) and self.verdict.route.stream:
+            return True
+        return any(name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in head.fields)
+
+    # -- a WebSocket, once the upstream has agreed (RFC 6455): bytes both ways, unread
+
+    def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None:
+        self.status = 101
+        self.tunnelling = True
+        self._deadline = NEVER
+        lines = passed_lines(fields, frozenset({b"upgrade", b"connection"}))
+        self._down += (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Request-Id: ", self.request_id.encode(), b"\r\n", *lines, b"\r\n")
+        if early:
+            self.bytes_out += len(early)
+            self._down.append(early)
+        self._write_down()
+        self._live = True
+        self.plane.live.add(self)
+        waiting = self.client.start_tunnel()
+        if waiting:
+            self.client_bytes(waiting)
+
+    def on_tunnel(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        self.client.write(data)
+
+    def client_bytes(self, data: bytes) -> None:
+        """Bytes from the client, in a tunnel."""
+        self.bytes_in += len(data)
+        if self.connection is not None:
+            self.connection.write(data)
+
+    # -- the pace of each side
+
+    def on_upstream_full(self) -> None:
+        self._up_full = True
+        if self.tunnelling:
+            self.client.hold()
+
+    def on_upstream_drained(self) -> None:
+        self._up_full = False
+        if self.tunnelling:
+            self.client.release()
+        else:
+            self.client.take_body()
+
+    def client_full(self) -> None:
+        """The client does not read as fast as the upstream sends."""
+        if self.connection is not None:
+            self.connection.pause_reading()
+
+    def client_drained(self) -> None:
+        self._heard = self.plane.now
+        if self._framing is not None and self._deadline != NEVER and self.upstream is not None:
+            self._deadline = self._heard + self.upstream.settings.idle_timeout_s
+        if self.connection is not None:
+            self.connection.resume_reading()
+
+    # -- ends
+
+    def message_fault(self, denial: Denial) -> None:
+        """The message itself is at fault, in its head or later in its body."""
+        self._drop_connection()
+        self._refuse_or_cut(denial, close=True)
+
+    def client_gone(self) -> None:
+        """The client's connection is lost: nothing is left to answer to."""
+        if not self._over:
+            self.code = self.code or ("" if self.tunnelling else "client_gone")
+            self._drop_connection()
+            self._close_books()
+
+    def end_of_token(self) -> None:
+        """The token has ended: its open stream or tunnel ends, seen as broken off (G4)."""
+        self._cut("token_ended")
+
+    def check(self, now: float) -> None:
+        """End what takes the upstream too long, or what nobody reads any more. Called every half second."""
+        if self._over:
+            return
+        if self._framing is None:
+            if now > self._deadline:
+                self._drop_connection()
+                self._fail(UpstreamFailure("upstream_timeout", "The upstream did not answer in time."))
+        elif self.client.write_full:
+            return  # the client's own deadline counts
+        elif now > self._deadline:
+            self._cut("cut")
+        elif self.client.half_closed and now - self._heard > GONE_AFTER_S:
+            self._cut("client_gone")
+
+    def _fail(self, failure: UpstreamFailure) -> None:
+        if not self._over:
+            self._refuse_or_cut(denied(failure.code, failure.detail))
+
+    def _refuse_or_cut(self, denial: Denial, *, close: bool = False) -> None:
+        """Refuse while the client has seen nothing of an answer; else all that can be said is to break it off."""
+        if self._framing is None and not self.tunnelling:
+            self._refuse(denial, close=close)
+        else:
+            self._cut(denial.reason.code if denial.reason.code != "upstream_invalid" else "cut")
+
+    def _refuse(self, denial: Denial, *, close: bool = False) -> None:
+        request = self.request
+        verdict = self.verdict
+        if isinstance(verdict, Allow) and denial.route is None:
+            denial = denial._replace(route=verdict.route, record=verdict.record)
+        self.verdict = denial
+        self.status, self.code = denial.reason.status, denial.reason.code
+        self._framing = None
+        self._keep = not close and request is not None and self._may_keep(request)
+        answer = render(
+            denial,
+            self.request_id,
+            close=not self._keep,
+            head=request is not None and request.method == "HEAD",
+            http10=request is not None and request.http10,
+            form=self.plane.settings.errors,
+        )
+        self._down = []
+        self.client.write(answer)
+        self._end()
+
+    def _may_keep(self, request: GatewayRequest) -> bool:
+        """Whether the connection outlives this answer. After a refused upgrade, or a 100 that never came, what comes next may be
+        no request."""
+        unsent = request.expects and not self._body_done
+        return request.keep_alive and not request.websocket and not unsent and self.client.may_keep()
+
+    def _too_large(self) -> Denial:
+        return denied("body_too_large", f"The body may be {self._body_limit} bytes long.")
+
+    def _answer_health(self) -> None:
+        request = self._request()
+        self.status = 200
+        self._keep = self._may_keep(request)
+        option = b"Connection: close\r\n" if not self._keep else b"Connection: keep-alive\r\n" if request.http10 else b""
+        body = b"" if request.method == "HEAD" else b"ok\n"
+        self.client.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nCache-Control: no-store\r\n" + option + b"\r\n" + body)
+        self._over = True
+        self.client.done(self, keep=self._keep)
+
+    def _cut(self, code: str) -> None:
+        """Break the answer off, so that the client can see that it is not whole: without its last chunk or its last bytes,
+        or, where only the end of the connection tells the end, by a reset."""
+        self.code = code
+        self._drop_connection()
+        self._close_books()
+        if self.client.write_full or (self._framing is not None and self._framing.until_close):
+            self.client.abort()
+        else:
+            self.client.close()
+
+    def _drop_connection(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abandon()
+
+    def _end(self) -> None:
+        self._close_books()
+        self.client.done(self, keep=self._keep)
+
+    def _close_books(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        if self._live:
+            self.plane.live.discard(self)
+        self.plane.account(self)
+
+    def _request(self) -> GatewayRequest:
+        assert self.request is not None  # noqa: S101 - a broken message is only refused
+        return self.request

@@ -1,0 +1,291 @@
+"""One connection to an upstream: a request goes out, the answer is parsed strictly (llhttp by httptools) and told to a sink.
+
+RFC 9112 sections 6 and 7. The parser lives as long as the connection. A connection is only reused after an answer that ended
+cleanly, with its request sent whole and not one byte beyond it: whatever else comes could be taken for the next client's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+
+import httptools
+
+from gateway.core.forwarding import CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TRANSFER_ENCODING, UPGRADE, AnswerNames, connection_options
+from gateway.upstream.failures import INVALID, UpstreamFailure, lost
+
+if TYPE_CHECKING:
+    from gateway.upstream.pool import UpstreamPool
+
+HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
+INTERIM_LIMIT: Final = 32
+NAMES: Final = AnswerNames()
+
+
+class AnswerHead(NamedTuple):
+    """The head of a final answer. ``fields`` are as sent, ``options`` what Connection names. ``length`` is None where the
+    length is not told; ``chunked``; ``bodyless``: no body follows, whatever the fields say."""
+
+    status: int
+    reason: bytes
+    fields: list[tuple[bytes, bytes]]
+    options: frozenset[bytes]
+    length: int | None
+    chunked: bool
+    bodyless: bool
+
+
+class AnswerSink(Protocol):
+    """Who is told the answer. Within one read ``flush`` comes last; nothing is called after an end or a failure."""
+
+    def on_interim(self, status: int, fields: list[tuple[bytes, bytes]]) -> None: ...
+    def on_answer(self, head: AnswerHead) -> None: ...
+    def on_body(self, data: bytes) -> None: ...
+    def on_answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None: ...
+    def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None: ...
+    def on_tunnel(self, data: bytes) -> None: ...
+    def on_failure(self, failure: UpstreamFailure) -> None: ...
+    def on_upstream_full(self) -> None: ...
+    def on_upstream_drained(self) -> None: ...
+    def flush(self) -> None: ...
+
+
+class _Refused(Exception):  # noqa: N818 - stops the parser, never leaves this module
+    pass
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection of one pool. ``served`` counts the requests begun on it; ``request_sent`` is set by who writes the request."""
+
+    def __init__(self, pool: UpstreamPool) -> None:
+        self.pool = pool
+        self.transport: asyncio.Transport | None = None
+        self.sink: AnswerSink | None = None
+        self.served = 0
+        self.request_sent = True
+        self.idle_since = 0.0
+        self.keep_s = pool.keep_s
+        self._parser = httptools.HttpResponseParser(self)
+        self._reset("GET", upgrade=False)
+
+    # -- the exchange
+
+    def begin(self, sink: AnswerSink, method: str, *, upgrade: bool = False) -> None:
+        """Take the sink of the next answer; the caller then writes the request and sets ``request_sent``."""
+        self.served += 1
+        self.request_sent = False
+        self._reset(method, upgrade=upgrade)
+        self.sink = sink
+
+    def _reset(self, method: str, *, upgrade: bool) -> None:
+        self._head_method = method == "HEAD"
+        self._upgrade = upgrade
+        self._switched = False
+        self._reason = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._trailers: list[tuple[bytes, bytes]] = []
+        self._size = 0
+        self._interims = 0
+        self._interim = False
+        self.answering = False  # a byte of the answer has come
+        self._head_done = False
+        self._complete = False
+        self._fresh_parser = False
+        self._until_close = False
+        self._reusable = False
+        self._excess = False
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def abandon(self) -> None:
+        """The sink wants no more: the connection ends at once."""
+        self.sink = None
+        self.abort()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def pause_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # -- asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        sink = self.sink
+        if sink is None:
+            self.abort()  # bytes that nobody asked for
+            return
+        if self._switched:
+            sink.on_tunnel(data)
+            return
+        self.answering = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switch:
+            self._switch(sink, data[switch.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._fail_or_end(sink)
+            return
+        if not self._head_done:
+            self._size += len(data)
+            if self._size > HEAD_LIMIT or self._complete:  # a message ended, but no final head was seen
+                self._fail(INVALID)
+                return
+        if self._complete:
+            self._end(sink)
+        else:
+            sink.flush()
+
+    def eof_received(self) -> bool:
+        if self._until_close and not self._complete and self.sink is not None:
+            self._complete = True
+            self._end(self.sink)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.pool.lost(self)
+        if self.sink is not None:
+            self._fail(lost(answering=self.answering))
+
+    def pause_writing(self) -> None:
+        if self.sink is not None:
+            self.sink.on_upstream_full()
+
+    def resume_writing(self) -> None:
+        if self.sink is not None:
+            self.sink.on_upstream_drained()
+
+    # -- the parser's callbacks
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._excess = True
+            raise _Refused
+        self._reason = b""
+        self._fields = []
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += reason
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value) + 4
+        if self._size > HEAD_LIMIT or not name or b"\r" in value or b"\n" in value or b"\0" in value:
+            raise _Refused
+        (self._trailers if self._head_done else self._fields).append((name, value))
+
+    def on_headers_complete(self) -> None:
+        sink, parser = self.sink, self._parser
+        if self._complete or sink is None:
+            raise _Refused
+        status = parser.get_status_code()
+        version = parser.get_http_version()
+        if version not in {"1.1", "1.0"} or not 100 <= status <= 999:
+            raise _Refused
+        if status < 200:
+            self._take_interim(sink, status)
+            return
+        options: list[bytes] = []
+        length: int | None = None
+        codings: list[bytes] = []
+        for name, value in self._fields:
+            kind = NAMES[name]
+            if kind:
+                if kind == CONTENT_LENGTH:
+                    length = int(value)  # the parser took it: digits
+                elif kind == TRANSFER_ENCODING:
+                    codings.append(value)
+                elif kind in {CONNECTION, UPGRADE}:
+                    options.append(value if kind == CONNECTION else b"upgrade")
+                elif kind == KEEP_ALIVE:
+                    self._learn_keep_alive(value)
+        if codings and (len(codings) > 1 or codings[0].strip(b" \t").lower() != b"chunked" or version == "1.0" or length is not None):
+            raise _Refused
+        bodyless = self._head_method or status in {204, 304}
+        self._head_done = True
+        self._reusable = parser.should_keep_alive()
+        self._until_close = not bodyless and length is None and not codings
+        head = AnswerHead(status, self._reason, self._fields, connection_options(options), length, bool(codings), bodyless)
+        if bodyless:
+            # llhttp would wait for the body that the fields announce: the answer ends here, and the parser with it.
+            self._complete = self._fresh_parser = True
+        sink.on_answer(head)
+
+    def on_body(self, data: bytes) -> None:
+        if self._complete or self.sink is None:
+            self._excess = True
+            raise _Refused
+        self.sink.on_body(data)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+        else:
+            self._complete = True
+
+    # -- what they lead to
+
+    def _take_interim(self, sink: AnswerSink, status: int) -> None:
+        self._interims += 1
+        if self._interims > INTERIM_LIMIT:
+            raise _Refused
+        if status == 101:
+            if not self._upgrade:
+                raise _Refused
+            return
+        self._interim = True
+        sink.on_interim(status, self._fields)
+
+    def _switch(self, sink: AnswerSink, early: bytes) -> None:
+        agreed = any(NAMES[name] == UPGRADE and value.strip(b" \t").lower() == b"websocket" for name, value in self._fields)
+        if self._upgrade and agreed and self._parser.get_status_code() == 101 and not self._head_done:
+            self._switched = True
+            sink.on_switch(self._fields, early)
+        elif self._complete and not early:
+            self._fresh_parser = True  # a refused upgrade: a final answer with an Upgrade field
+            self._end(sink)
+        else:
+            self._fail_or_end(sink)
+
+    def _fail_or_end(self, sink: AnswerSink) -> None:
+        """The parser stopped: after the end of the answer that only costs the connection."""
+        if self._complete:
+            self._excess = True
+            self._end(sink)
+        else:
+            self._fail(INVALID)
+
+    def _fail(self, failure: UpstreamFailure) -> None:
+        sink, self.sink = self.sink, None
+        self.abort()
+        if sink is not None:
+            sink.on_failure(failure)
+
+    def _end(self, sink: AnswerSink) -> None:
+        self.sink = None
+        if self._reusable and not self._excess and self.request_sent and self.transport is not None and not self.transport.is_closing():
+            if self._fresh_parser:
+                self._parser = httptools.HttpResponseParser(self)
+            self.pool.give(self)
+        elif self.transport is not None:
+            self.abort()
+        sink.on_answer_end(self._trailers)
+
+    def _learn_keep_alive(self, value: bytes) -> None:
+        """``Keep-Alive: timeout=N`` (RFC 2068 section 19.7.1.1): leave before the upstream does."""
+        for part in value.split(b","):
+            name, _, seconds = part.strip().partition(b"=")
+            if name.lower() == b"timeout" and seconds.isdigit():
+                self.keep_s = min(self.keep_s, max(0.5, int(seconds[:9]) - 1.0))
