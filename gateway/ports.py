@@ -125,3 +125,6 @@ class TokenRegister(Protocol):
         """Up to ``count`` records from ``cursor`` on, newest first, each with the cursor behind it; the cursor of the next page ("" at the
         end); and the store's time. ValueError where the cursor is not one of ours.
         """
+
+    async def ids_of(self, owner: str) -> list[str]:
+        """The ids of all tokens of an owner, ended ones too."""

@@ -19,3 +19,4 @@ class Script:
 
 CREATE: Final = Script("record", "create")
 CHANGE: Final = Script("record", "change")
+LIMIT: Final = Script("limit")

@@ -1,0 +1,227 @@
+"""The life of a token: create, list, rename, regenerate, suspend, resume, revoke. One module for command line, API and pages.
+
+What a person asks for is checked here, every wrong field at once; what the token's state allows is judged in the store, on its clock.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from gateway.core.policy import Policy
+from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
+from gateway.core.token_text import RandomBytes, digest, make_text, make_token
+from gateway.flow import token_fields as check
+from gateway.flow.token_json import record_json
+from gateway.ports import Changed, StoreUnavailable, TokenDraft, TokenPage, TokenRegister
+
+__all__ = ["OPERATOR", "Issuance", "IssuanceRefused", "Issued", "record_json"]
+
+OPERATOR: Final = "operator"  # owner of what is made without one
+DAY_MS: Final = 86_400_000
+MAX_OVERLAP_S: Final = 7 * 86_400
+MAX_SKEW_MS: Final = 60_000
+MAX_PAGE: Final = 500
+_SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
+_ATTEMPTS: Final = 5  # a new id that exists already does not happen by chance
+_STATES: Final = (ACTIVE, SUSPENDED, REVOKED, EXPIRED)
+_FORBIDS: Final = {
+    REVOKED: "The token was revoked for good: make a new one.",
+    EXPIRED: "The token has expired: make a new one.",
+    SUSPENDED: "The token is suspended: resume it first.",
+}
+
+
+class IssuanceRefused(Exception):  # noqa: N818 - a refusal, not an error
+    """A rule stands against it. ``code`` is invalid, not_found, not_active, too_many_tokens or clock_skew, with the HTTP ``status``
+    that goes with it; ``fields`` names each wrong field with what is wrong about it.
+    """
+
+    def __init__(self, code: str, message: str, fields: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code: Final = code
+        self.message: Final = message
+        self.fields: Final = fields or {}
+        self.status: Final = {"invalid": 422, "not_found": 404, "clock_skew": 503}.get(code, 409)
+
+
+class Issued(NamedTuple):
+    """A token and its secret, which is shown once."""
+
+    token: TokenRecord
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Issued(token={self.token!r})"
+
+
+class Issuance:
+    """Every method may raise StoreUnavailable, with ``written`` where the change may have been made, and IssuanceRefused."""
+
+    def __init__(
+        self, register: TokenRegister, prefix: str, *, random_bytes: RandomBytes = os.urandom, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    ) -> None:
+        self._register = register
+        self._prefix = prefix
+        self._random = random_bytes
+        self._clock_ms = clock_ms
+        self._store_ms = 0
+        self._heard_at = 0.0
+
+    def now_ms(self) -> int:
+        """The store's time, as last heard and counted on since: for the state that people are shown."""
+        return self._store_ms + int((time.monotonic() - self._heard_at) * 1000) if self._store_ms else self._clock_ms()
+
+    async def create(
+        self,
+        *,
+        name: str,
+        policy: Policy,
+        owner: str = OPERATOR,
+        full: bool = False,
+        grants: Sequence[str] = (),
+        expires_in_days: int | None = None,
+        allowed_ips: Sequence[str] = (),
+        description: str = "",
+    ) -> Issued:
+        """A new token. ``full`` is every scope of the policy as it is now; else ``grants`` are SCOPE, SCOPE:view or SCOPE:manage."""
+        faults = check.Faults()
+        days = policy.default_expiry_days if expires_in_days is None else expires_in_days
+        draft = TokenDraft(
+            id="",
+            digest=b"",
+            name=faults.of("name", check.name, name),
+            owner=faults.of("owner", check.owner, owner),
+            access="full" if full else "custom",
+            grants=faults.of("grants", check.grants, grants, full, policy),
+            policy_scopes=tuple(policy.scopes),
+            lifetime_ms=faults.of("expires_in_days", check.days, days, policy.max_expiry_days) * DAY_MS,
+            allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
+            description=faults.of("description", check.description, description),
+        )
+        _refuse_invalid(faults)
+        for _ in range(_ATTEMPTS):
+            token = make_token(self._prefix, self._random)
+            changed = await self._register.create(
+                draft._replace(id=token.id, digest=digest(token.text)),
+                max_per_owner=policy.max_per_owner,
+                clock_ms=self._clock_ms(),
+                max_skew_ms=MAX_SKEW_MS,
+            )
+            if changed.outcome != "taken":
+                break
+        else:
+            raise StoreUnavailable(f"the store has each of {_ATTEMPTS} new token ids already: its indexes are damaged")
+        if changed.outcome == "full":
+            raise IssuanceRefused(
+                "too_many_tokens", f"{draft.owner} has {policy.max_per_owner} tokens, as many as the policy lets one owner have: revoke one first."
+            )
+        if changed.outcome == "skewed":
+            seconds = abs(self._clock_ms() - changed.now_ms) // 1000
+            raise IssuanceRefused("clock_skew", f"The clocks of this machine and of the store differ by {seconds} s: set them right.")
+        return Issued(self._done(changed, token.id), token.text)
+
+    async def get(self, token_id: str) -> TokenRecord:
+        """One record, ended ones too."""
+        record, now_ms = await self._register.record(token_id)
+        self._heard(now_ms)
+        if record is None:
+            raise _not_found(token_id)
+        return record
+
+    async def rename(self, token_id: str, *, name: str | None = None, description: str | None = None) -> TokenRecord:
+        """Another name or description; None leaves it. Nothing else of a token can be changed."""
+        faults = check.Faults()
+        new_name = None if name is None else faults.of("name", check.name, name)
+        new_description = None if description is None else faults.of("description", check.description, description)
+        _refuse_invalid(faults)
+        if new_name is None and new_description is None:
+            return await self.get(token_id)
+        return self._done(await self._register.rename(token_id, name=new_name, description=new_description), token_id)
+
+    async def regenerate(self, token_id: str, overlap_s: int = 0) -> Issued:
+        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry."""
+        faults = check.Faults()
+        faults.of("overlap", check.within, overlap_s, 0, MAX_OVERLAP_S, "seconds, at most 7 days")
+        _refuse_invalid(faults)
+        text = make_text(self._prefix, token_id, self._random)
+        changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000)
+        return Issued(self._done(changed, token_id), text)
+
+    async def revoke(self, token_id: str) -> TokenRecord:
+        """End the token for good. Once more does nothing."""
+        return self._done(await self._register.revoke(token_id), token_id)
+
+    async def suspend(self, token_id: str) -> TokenRecord:
+        """Stop the token until it is resumed; its expiry goes on. Once more does nothing."""
+        return self._done(await self._register.suspend(token_id), token_id)
+
+    async def resume(self, token_id: str) -> TokenRecord:
+        """Let a suspended token work again. Of an active one does nothing."""
+        return self._done(await self._register.resume(token_id), token_id)
+
+    async def revoke_owner(self, owner: str) -> list[TokenRecord]:
+        """End all tokens of one who leaves; those that this call ended. Tokens made meanwhile are ended too."""
+        ended: dict[str, TokenRecord] = {}
+        while True:
+            before = len(ended)
+            for token_id in await self._register.ids_of(owner):
+                record, now_ms = await self._register.record(token_id)
+                if record is not None and record.state_at(now_ms) in {ACTIVE, SUSPENDED}:
+                    ended[token_id] = await self.revoke(token_id)
+            if len(ended) == before:
+                return list(ended.values())
+
+    async def list(self, *, state: str | None = None, owner: str | None = None, q: str = "", cursor: str = "", limit: int = 50) -> TokenPage:
+        """One page, newest first. ``q`` is looked for in name, owner and description, without case, or is an id.
+
+        Pages stay steady while tokens are made: a new one is only ever before the first page.
+        """
+        faults = check.Faults()
+        faults.of("state", check.one_of, state, _STATES)
+        faults.of("limit", check.within, limit, 1, MAX_PAGE)
+        _refuse_invalid(faults)
+        wanted = q.casefold()
+        items: list[TokenRecord] = []
+        for _ in range(_SCANNED // MAX_PAGE):
+            try:
+                entries, following, now_ms = await self._register.page(owner=owner, cursor=cursor, count=MAX_PAGE if state or q else limit)
+            except ValueError as error:
+                raise IssuanceRefused("invalid", "The cursor is not valid.", {"cursor": f"{error}: begin without one"}) from error
+            self._heard(now_ms)
+            for behind, record in entries:
+                if (state is None or record.state_at(now_ms) == state) and _speaks_of(record, q, wanted):
+                    items.append(record)
+                    if len(items) == limit:
+                        last = behind == entries[-1][0]
+                        return TokenPage(items, following if last else behind)
+            cursor = following
+            if not cursor:
+                break
+        return TokenPage(items, cursor)
+
+    def _done(self, changed: Changed, token_id: str) -> TokenRecord:
+        self._heard(changed.now_ms)
+        if changed.outcome in _FORBIDS:
+            raise IssuanceRefused("not_active", _FORBIDS[changed.outcome])
+        if changed.record is None:
+            raise _not_found(token_id)
+        return changed.record
+
+    def _heard(self, now_ms: int) -> None:
+        self._store_ms, self._heard_at = now_ms, time.monotonic()
+
+
+def _refuse_invalid(faults: check.Faults) -> None:
+    if faults.found:
+        raise IssuanceRefused("invalid", "; ".join(f"{field}: {fault}" for field, fault in faults.found.items()), faults.found)
+
+
+def _not_found(token_id: str) -> IssuanceRefused:
+    return IssuanceRefused("not_found", f"There is no token {check.shown(token_id)}.")
+
+
+def _speaks_of(record: TokenRecord, q: str, wanted: str) -> bool:
+    return not q or q == record.id or any(wanted in text.casefold() for text in (record.name, record.owner, record.description))

@@ -1,0 +1,44 @@
+"""A token's record as JSON, alike for command line and API. Times are RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from gateway.core.policy import Policy
+from gateway.core.scope import MANAGE
+from gateway.core.token_record import TokenRecord
+
+
+def record_json(record: TokenRecord, now_ms: int, policy: Policy) -> dict[str, Any]:
+    """The record at ``now_ms`` (the store's time): its state as people are shown it, and of a full token how many scopes came later."""
+    shown: dict[str, Any] = {
+        "id": record.id,
+        "name": record.name,
+        "owner": record.owner,
+        "access": record.access,
+        "grants": list(record.grants),
+        "policy_scopes": list(record.policy_scopes),
+        "created_at": rfc3339(record.created_at),
+        "expires_at": rfc3339(record.expires_at),
+        "state": record.state_at(now_ms),
+        "version": record.version,
+        "regenerated_at": None if record.regenerated_at is None else rfc3339(record.regenerated_at),
+        "last_used_at": None if record.last_used_at is None else rfc3339(record.last_used_at),
+        "allowed_ips": list(record.allowed_ips),
+        "description": record.description,
+    }
+    if record.access == "full":
+        shown["scopes_added_since"] = scopes_added_since(record, policy)
+    return shown
+
+
+def scopes_added_since(record: TokenRecord, policy: Policy) -> int:
+    """How many scopes of the policy a token made with full access does not hold: those that came after it."""
+    levels = dict.fromkeys(record.policy_scopes, MANAGE)
+    return sum(1 for scope in policy.scopes.values() if not scope.held_by(levels, record.created_at))
+
+
+def rfc3339(ms: int) -> str:
+    """Unix milliseconds as ``2026-11-25T03:43:14Z``."""
+    return dt.datetime.fromtimestamp(ms // 1000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
