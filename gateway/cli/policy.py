@@ -57,7 +57,7 @@ def check(file: _File, as_json: _Json = False, config: _Config = None) -> None: 
 
 
 @policy_app.command("test")
-def test_(file: _File, as_json: _Json = False, config: _Config = None) -> None:  # noqa: ARG001  every command takes -c
+def run_tests(file: _File, as_json: _Json = False, config: _Config = None) -> None:  # noqa: ARG001  every command takes -c
     """Run a policy's own tests. Exit 0 if all hold, 1 if one fails, 2 if the policy can't be read."""
     compiled, faults = _read(file)
     if not compiled:

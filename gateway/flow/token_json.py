@@ -10,8 +10,8 @@ from gateway.core.scope import MANAGE
 from gateway.core.token_record import TokenRecord
 
 
-def record_json(record: TokenRecord, now_ms: int, policy: Policy) -> dict[str, Any]:
-    """The record at ``now_ms`` (the store's time): its state as people are shown it, and of a full token how many scopes came later."""
+def record_json(record: TokenRecord, now_ms: int, policy: Policy | None) -> dict[str, Any]:
+    """The record at ``now_ms`` (the store's time): its state as people are shown it and, of a full token, how many scopes of ``policy`` came later."""
     shown: dict[str, Any] = {
         "id": record.id,
         "name": record.name,
@@ -28,7 +28,7 @@ def record_json(record: TokenRecord, now_ms: int, policy: Policy) -> dict[str, A
         "allowed_ips": list(record.allowed_ips),
         "description": record.description,
     }
-    if record.access == "full":
+    if record.access == "full" and policy is not None:
         shown["scopes_added_since"] = scopes_added_since(record, policy)
     return shown
 

@@ -7,9 +7,10 @@ somebody takes it. So nothing piles up but one read, and what a client sends aft
 from __future__ import annotations
 
 import asyncio
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final, cast
 
-from gateway.core.client_address import parse_address
+from gateway.core.client_address import Address, parse_address
 from gateway.core.decision import denied
 from gateway.inbound.parser import HeadFault, RequestParser, check_request_line
 from gateway.inbound.proxy import Exchange
@@ -23,7 +24,7 @@ DRAIN_LIMIT: Final = 64 * 1024  # of a refused body: more than that closes the c
 LINGER_S: Final = 2.0
 _FIRST_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _LINE_LIMIT_SLACK: Final = 2
-NO_ADDRESS: Final = parse_address("0.0.0.0")  # noqa: S104 - a peer that is gone before it was asked for
+_NOBODY: Final = IPv4Address(0)  # a peer that was gone before it could be asked for
 
 
 class ClientConnection(asyncio.Protocol):
@@ -32,6 +33,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, plane: DataPlane) -> None:
         self.plane = plane
         self.transport: asyncio.Transport | None = None
+        self.peer: Address = _NOBODY
         self.exchange: Exchange | None = None
         self.pending = b""
         self.half_closed = False
@@ -54,8 +56,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self.peer = parse_address(peer[0]) if isinstance(peer, tuple) else None
-        self.peer = self.peer or NO_ADDRESS
+        self.peer = (parse_address(peer[0]) if isinstance(peer, tuple) else None) or _NOBODY
         self.plane.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -77,7 +78,6 @@ class ClientConnection(asyncio.Protocol):
             if exchange is not None:
                 self._gone()
             return False
-        exchange.client_half_closed()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:

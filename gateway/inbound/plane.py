@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 import secrets
 import socket
@@ -25,6 +26,7 @@ from gateway.ports import TokenStore
 from gateway.settings import Settings
 from gateway.upstream.pool import UpstreamPool
 
+LOG: Final = logging.getLogger("scopegate")
 SWEEP_S: Final = 0.5
 BACKLOG: Final = 1024
 
@@ -59,11 +61,19 @@ class DataPlane:
 
     # -- what connections and exchanges ask
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         """Run a part of an exchange that has to wait."""
-        task = self.loop.create_task(work)
+        task = self.loop.create_task(self._guarded(exchange, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        """A fault of ours must not leave a client waiting; its text may quote a request, so only its type is told."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001
+            LOG.critical("request %s was broken off by %s: report this", exchange.request_id, type(error).__name__)
+            exchange.broken()
 
     def request_id(self, request: GatewayRequest | None) -> str:
         """The client's X-Request-Id if it is safe to repeat, else one of ours."""
@@ -104,12 +114,10 @@ class DataPlane:
         self._servers.append(await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=BACKLOG))
 
     async def run(self) -> None:
-        """The sweep, until cancelled: deadlines, idle upstream connections, open streams of ended tokens."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_streams())
-            while True:
-                await asyncio.sleep(SWEEP_S)
-                self.sweep()
+        """The sweep, until cancelled: deadlines and idle upstream connections."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.sweep()
 
     def sweep(self) -> None:
         """One round over all connections."""
@@ -120,7 +128,8 @@ class DataPlane:
             upstream.pool.sweep(now)
         self._account.counters.connections_open = len(self.connections)
 
-    async def _watch_streams(self) -> None:
+    async def watch_streams(self) -> None:
+        """End the open streams of ended tokens, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
             await self.live.round()

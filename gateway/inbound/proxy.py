@@ -78,7 +78,7 @@ class Exchange:
         else:
             self.opening = opening
             self.address = self.plane.client_address(self.client.peer, request)
-            self.plane.spawn(self._run(opening))
+            self.plane.spawn(self, self._run(opening))
 
     async def _run(self, opening: Opening) -> None:
         request, plane = self._request(), self.plane
@@ -255,7 +255,7 @@ class Exchange:
         if again and request.method in _RETRIED and not request.has_body and not request.websocket:
             self._retried = True
             self._deadline = NEVER
-            self.plane.spawn(self._run_on_another())
+            self.plane.spawn(self, self._run_on_another())
         else:
             self._fail(failure)
 
@@ -349,6 +349,11 @@ class Exchange:
             self.code = self.code or ("" if self.tunnelling else "client_gone")
             self._drop_connection()
             self._close_books()
+
+    def broken(self) -> None:
+        """A fault of ours: nothing sensible can be said any more."""
+        if not self._over:
+            self._cut("fault")
 
     def end_of_token(self) -> None:
         """The token has ended: its open stream or tunnel ends, seen as broken off (G4)."""

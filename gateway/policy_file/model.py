@@ -100,7 +100,8 @@ Template = Annotated[str, AfterValidator(canonical_template), WithJsonSchema({"t
 Method = Annotated[str, AfterValidator(method), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]+(-[A-Za-z]+)?$"})]
 Grant = Annotated[str, AfterValidator(_grant), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*(:(view|manage))?$"})]
 Upstream = Annotated[str, AfterValidator(_upstream)]
-Enforcement = Annotated[Literal["enforce", "report"], AfterValidator(_only_enforce)]
+Enforcement = Annotated[Literal["enforce", "report"], AfterValidator(_only_enforce), WithJsonSchema({"const": "enforce"})]
+PositiveMs = Annotated[DurationMs, AfterValidator(_positive)]
 Date = Annotated[dt.date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 Entry = Annotated[str, AfterValidator(lambda text: unmapped_entry(text) and text), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z-]+ /"})]
 Request = Annotated[str, AfterValidator(lambda text: split_request(text) and text), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z-]+ .+"})]
@@ -143,7 +144,7 @@ class RateLimitModel(_Model):
     """At most so many requests in so much time, per token."""
 
     requests: Annotated[Whole, Field(ge=1, le=1_000_000_000)]
-    per: Annotated[DurationMs, AfterValidator(_positive)]
+    per: PositiveMs
 
 
 class RouteModel(_Model):
@@ -157,7 +158,7 @@ class RouteModel(_Model):
     resource: Annotated[Text | None, Field(description="which of the scope's resources this is, for people to read")] = None
     upstream: Annotated[Upstream | None, Field(description="where it goes; else the configuration's default")] = None
     rate_limit: RateLimitModel | None = None
-    timeout: Annotated[DurationMs, AfterValidator(_positive), Field(description="until the upstream's answer begins")] | None = None
+    timeout: Annotated[PositiveMs | None, Field(description="until the upstream's answer begins")] = None
     max_body: Annotated[SizeBytes | None, Field(description="the largest request body")] = None
     stream: Annotated[Truth, Field(description="an answer may pause as long as it likes")] = False
     encoded_slash: Annotated[Truth, Field(description="a path with %2F is taken")] = False

@@ -69,7 +69,7 @@ class EmbeddedStore:
             if time.monotonic() >= deadline:
                 raise StoreUnavailable(f"another scopegate{self._holder()} uses {self.data_dir}: stop it, or give this one a store.data_dir of its own")
             time.sleep(_POLL_S)
-        self._launch()
+        self._launch_or_leave()
 
     def borrow(self, wait_s: float = OWNER_WAIT_S) -> None:
         """Use a server that answers; where there is none, take the folder and start one, to be stopped by ``stop``."""
@@ -79,7 +79,7 @@ class EmbeddedStore:
         deadline = time.monotonic() + wait_s
         while not self._answers():
             if self._take_owner():
-                self._launch()
+                self._launch_or_leave()
                 return
             if time.monotonic() >= deadline:
                 raise StoreUnavailable(f"another scopegate{self._holder()} uses {self.data_dir}, and its store does not answer: stop it, or wait")
@@ -99,7 +99,7 @@ class EmbeddedStore:
         self._users = self._owner = None
 
     def revive(self) -> bool:
-        """Start the server again if it has died under us; whether it had."""
+        """Start the server again if it has died under us; whether it had. Where that fails, the next call tries again."""
         if self._process is None or self._process.poll() is None:
             return False
         self._launch()
@@ -112,17 +112,20 @@ class EmbeddedStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
-    def _launch(self) -> None:
+    def _launch_or_leave(self) -> None:
         try:
-            lock = self._take_server_lock()
-            try:
-                self._process = self._spawn(lock)
-            finally:
-                os.close(lock)  # the server's copy holds the lock from here on
-            self._await_start(self._process)
+            self._launch()
         except BaseException:
             self.stop()
             raise
+
+    def _launch(self) -> None:
+        lock = self._take_server_lock()
+        try:
+            self._process = self._spawn(lock)
+        finally:
+            os.close(lock)  # the server's copy holds the lock from here on
+        self._await_start(self._process)
 
     def _spawn(self, lock: int) -> subprocess.Popen[bytes]:
         program = self._program or find_server()

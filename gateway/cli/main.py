@@ -1,0 +1,26 @@
+"""The command line: ``scopegate COMMAND``. Exit 0: done. 1: the answer is no. 2: wrong use or configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.cli.policy import policy_app
+from gateway.cli.serve import serve_command
+
+app = typer.Typer(name="scopegate", help="Scoped access tokens in front of a REST API.", no_args_is_help=True, pretty_exceptions_enable=False)
+app.command("serve")(serve_command)
+app.add_typer(policy_app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"scopegate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    pass

@@ -1,0 +1,67 @@
+"""The configured store for one command, whether or not ``serve`` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gateway.flow.issuance import Issuance
+from gateway.settings import Settings, load_settings
+from gateway.store.connection import StoreOptions
+from gateway.store.embedded import EmbeddedStore
+from gateway.store.server import Store
+from gateway.store.token_register import RedisTokenRegister
+
+
+def embedded_of(settings: Settings) -> EmbeddedStore | None:
+    """The embedded server of a configuration, not yet started; None where its store is a server of the operator's."""
+    store = settings.store
+    return EmbeddedStore(store.data_dir, fsync=store.fsync, server=Path(store.server) if store.server else None) if store.url == "embedded" else None
+
+
+def options_of(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptions:
+    """How the configured store is reached."""
+    store = settings.store
+    return StoreOptions(
+        url=embedded.url if embedded else store.url,
+        data_dir=store.data_dir,
+        prefix=store.prefix,
+        timeout_s=store.timeout_ms / 1000,
+        embedded=embedded is not None,
+        allow_eviction=store.allow_eviction,
+    )
+
+
+@asynccontextmanager
+async def open_server(settings: Settings) -> AsyncIterator[Store]:
+    """The configured store, not yet started. An embedded server that runs is used; else one is started, and stopped at the end."""
+    embedded = embedded_of(settings)
+    if embedded is not None:
+        await asyncio.to_thread(embedded.borrow)
+    try:
+        store = Store(options_of(settings, embedded))
+        try:
+            yield store
+        finally:
+            await store.close()
+    finally:
+        if embedded is not None:
+            await asyncio.to_thread(embedded.stop)
+
+
+@asynccontextmanager
+async def open_issuance(settings: Settings) -> AsyncIterator[Issuance]:
+    """The life cycle of tokens on the configured store. StoreUnavailable where the store refuses."""
+    async with open_server(settings) as store:
+        await store.start()
+        yield Issuance(RedisTokenRegister(store), settings.token_prefix)
+
+
+@asynccontextmanager
+async def open_store(config: Path) -> AsyncIterator[Issuance]:
+    """The same by the configuration's path. DocumentFault where it is faulty."""
+    async with open_issuance(load_settings(config, os.environ, read_credentials=False)) as issuance:
+        yield issuance

@@ -1,0 +1,48 @@
+"""The management application: who it is made of. It gets its parts as arguments and imports no store."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from aiohttp import web
+
+from gateway.core.policy import Policy
+from gateway.flow.issuance import Issuance
+from gateway.management.guard import Guard
+from gateway.management.health import Health
+from gateway.management.payload import MAX_BODY
+from gateway.management.tokens import TokenCalls
+from gateway.observe.metrics import Counters, Exposition
+from gateway.settings import Secret
+
+
+def build_management(
+    *,
+    issuance: Issuance,
+    policy: Callable[[], Policy],
+    counters: Counters,
+    readiness: Callable[[], Awaitable[Sequence[str]]],
+    admin_key: Secret,
+    hosts: Collection[str] = (),
+) -> web.Application:
+    """The application of the management port, for ``ManagementServer``.
+
+    ``policy`` gives the policy in force at each call. ``readiness`` gives the reasons, as plain lines without address or secret, why the gateway
+    is not ready, none if it is. ``hosts`` are names that the port answers to besides its own address and localhost.
+    """
+    app = web.Application(middlewares=[Guard(admin_key, hosts, counters).middleware()], client_max_size=MAX_BODY)
+    health = Health(policy, readiness, Exposition(counters, policy))
+    tokens = TokenCalls(issuance, policy)
+    one = "/api/v1/tokens/{id:[0-9A-Za-z]{12}}"
+    app.router.add_get("/healthz", health.alive)
+    app.router.add_get("/readyz", health.ready)
+    app.router.add_get("/metrics", health.metrics)
+    app.router.add_get("/api/v1/tokens", tokens.list)
+    app.router.add_post("/api/v1/tokens", tokens.create)
+    app.router.add_get(one, tokens.show)
+    app.router.add_patch(one, tokens.rename)
+    app.router.add_delete(one, tokens.revoke)
+    app.router.add_post(f"{one}/regenerate", tokens.regenerate)
+    app.router.add_post(f"{one}/suspend", tokens.suspend)
+    app.router.add_post(f"{one}/resume", tokens.resume)
+    return app

@@ -1,0 +1,153 @@
+"""Who may come in, and what goes out: every request to the management port passes here, and every failure leaves here as a problem document.
+
+The port answers only to a Host that is its own address, localhost or a configured name: a page that has its own name resolve to this machine
+(DNS rebinding) gets nothing. Calls under ``/api/`` need the admin key. Nothing of a request, and no exception's text, reaches a log.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+from collections.abc import Collection
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from gateway.core.credential import read_bearer
+from gateway.core.decision import Denial
+from gateway.core.forwarding import safe_request_id, valid_host
+from gateway.core.path import canonicalise
+from gateway.flow.issuance import IssuanceRefused
+from gateway.management.problem import MANAGEMENT_REASONS, FieldFault, Problem
+from gateway.observe.metrics import Counters
+from gateway.ports import StoreUnavailable
+from gateway.settings import Secret
+
+_LOG: Final = logging.getLogger("scopegate.management")
+_EVERY_ANSWER: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Server": "scopegate",
+}
+_STATUSES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 417: "expectation_failed"}
+
+
+class Guard:
+    """The middleware of the management application. ``hosts`` are names that it answers to besides its address and localhost."""
+
+    def __init__(self, admin_key: Secret, hosts: Collection[str], counters: Counters) -> None:
+        self._key: Final = admin_key.reveal().encode()
+        self._hosts: Final = frozenset({"localhost", *(host.lower() for host in hosts)})
+        self._counters: Final = counters
+
+    def middleware(self) -> Middleware:
+        """For ``web.Application(middlewares=…)``."""
+
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._serve(request, handler)
+
+        return guard
+
+    async def _serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        request_id = request_id_of(request)
+        route = code = ""
+        try:
+            self._admit(request)
+            resource = request.match_info.route.resource
+            route = resource.canonical if resource is not None else ""
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001  the one place where a failure becomes an answer
+            problem = as_problem(error)
+            code = problem.reason.code
+            response = problem.response(request_id)
+        self._counters.management[route, request.method, response.status, code] += 1
+        return finish(response, request_id)
+
+    def _admit(self, request: web.Request) -> None:
+        """Problem for a target in another than its canonical form, a foreign Host, or a missing or wrong key."""
+        path = canonicalise(request.raw_path)
+        if isinstance(path, Denial):
+            raise Problem("path_ambiguous", path.detail)
+        if path.path != request.raw_path.partition("?")[0]:
+            raise Problem("path_ambiguous", "The path holds a percent code that it does not need.")
+        self._check_host(request)
+        if path.path.startswith("/api/"):
+            self._check_key(request)
+
+    def _check_host(self, request: web.Request) -> None:
+        values = request.headers.getall(hdrs.HOST, [])
+        if len(values) != 1 or not valid_host(values[0].encode("utf-8", "surrogateescape")):
+            raise Problem("request_invalid", "Send one Host field with a host name or address.")
+        host = values[0].lower()
+        name = host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
+        if name not in self._hosts and _plain(name) != _own_address(request):
+            raise Problem("host_unknown", "Use the port's own address, localhost, or a name listed in admin.hosts.")
+
+    def _check_key(self, request: web.Request) -> None:
+        sent = read_bearer([value.encode("utf-8", "surrogateescape") for value in request.headers.getall(hdrs.AUTHORIZATION, [])])
+        if isinstance(sent, Denial):
+            if sent.reason.code == "credential_ambiguous":
+                raise Problem("credential_ambiguous", sent.detail)
+            raise Problem("admin_key_missing", "Send the admin key as Authorization: Bearer KEY.")
+        if not hmac.compare_digest(sent.encode(), self._key):
+            raise Problem("admin_key_wrong", "This is not the admin key of this gateway.")
+
+
+def as_problem(error: Exception) -> Problem:
+    """What a caller is told of a failure. Only the type of an unexpected one is logged: its text may quote the request."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, IssuanceRefused) and error.code in MANAGEMENT_REASONS:
+        return Problem(error.code, error.message, fields=[FieldFault(*pair) for pair in error.fields.items()])
+    if isinstance(error, StoreUnavailable):
+        after = "The change may have been made all the same: look before you try again." if error.written else "Nothing was changed. Try again."
+        return Problem("store_unavailable", f"The token store does not answer. {after}")
+    if isinstance(error, web.HTTPException):
+        code = _STATUSES.get(error.status, "request_invalid")
+        allow = sorted(error.allowed_methods) if isinstance(error, web.HTTPMethodNotAllowed) else ()
+        return Problem(code, _HTTP_DETAILS.get(code, "The request can't be answered."), allow=allow)
+    _LOG.error("a request to the management port failed: %s", type(error).__name__)
+    return Problem("internal_error", "The gateway failed to answer. Its log has a line of it.")
+
+
+_HTTP_DETAILS: Final = {
+    "not_found": "This path is none of the management port's.",
+    "method_not_allowed": "The path does not take this method; Allow names those that it takes.",
+    "body_too_large": "The body is too large.",
+    "expectation_failed": "The only expectation taken is 100-continue.",
+}
+
+
+def request_id_of(request: web.BaseRequest) -> str:
+    """The caller's request id if it has a safe shape, else a new one."""
+    sent = request.headers.getall("X-Request-Id", []) if request.headers else []
+    if len(sent) == 1 and safe_request_id(sent[0].encode("utf-8", "surrogateescape")):
+        return sent[0]
+    return secrets.token_hex(16)
+
+
+def finish(response: web.StreamResponse, request_id: str) -> web.StreamResponse:
+    """Put on what every answer carries."""
+    response.headers.update(_EVERY_ANSWER)
+    response.headers["X-Request-Id"] = request_id
+    return response
+
+
+def _own_address(request: web.Request) -> str:
+    """The address at which this connection arrived, "" (which is no Host) where it is no network's."""
+    name = request.transport.get_extra_info("sockname") if request.transport else None
+    return _plain(name[0]) if isinstance(name, tuple) else ""
+
+
+def _plain(text: str) -> str:
+    """One spelling of an address; an IPv4-mapped one is IPv4."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return text
+    return str(address.ipv4_mapped or address) if isinstance(address, IPv6Address) else str(address)

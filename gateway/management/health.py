@@ -1,0 +1,49 @@
+"""Is the gateway alive, is it ready, what has it counted: open to whoever reaches the management port, so no secret and no address is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from aiohttp import web
+
+from gateway.core.policy import Policy
+from gateway.management.problem import json_response
+from gateway.observe.metrics import Exposition
+from gateway.ports import StoreUnavailable
+
+READINESS_LIMIT_S: Final = 5.0
+
+
+class Health:
+    """The handlers of /healthz, /readyz and /metrics. ``readiness`` gives the reasons why the gateway is not ready, none if it is."""
+
+    def __init__(self, policy: Callable[[], Policy], readiness: Callable[[], Awaitable[Sequence[str]]], exposition: Exposition) -> None:
+        self._policy = policy
+        self._readiness = readiness
+        self._exposition = exposition
+
+    async def alive(self, _: web.Request) -> web.Response:
+        """200 for as long as the process answers."""
+        return json_response({"status": "ok"})
+
+    async def ready(self, _: web.Request) -> web.Response:
+        """200 when requests can be served, else 503 with the reasons; and which policy is loaded, by its hash."""
+        try:
+            async with asyncio.timeout(READINESS_LIMIT_S):
+                reasons = list(await self._readiness())
+        except (StoreUnavailable, TimeoutError):
+            reasons = ["the token store does not answer"]
+        policy = self._policy()
+        facts = {
+            "ready": not reasons,
+            "reasons": reasons,
+            "policy": {"name": policy.name, "hash": policy.hash, "scopes": len(policy.scopes), "routes": len(policy.routes)},
+        }
+        return json_response(facts, 503 if reasons else 200, headers={"Retry-After": "1"} if reasons else None)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """The counts, as Prometheus text or OpenMetrics."""
+        body, content_type = self._exposition.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})

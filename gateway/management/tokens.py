@@ -1,0 +1,135 @@
+"""The tokens API: each call reads, checks, asks Issuance, tells. What is allowed and what happens is Issuance's to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from gateway.core.policy import Policy
+from gateway.core.token_record import TokenRecord
+from gateway.flow import token_fields
+from gateway.flow.issuance import Issuance, Issued, record_json
+from gateway.management.payload import (
+    Checked,
+    Listing,
+    NewToken,
+    Nothing,
+    Regeneration,
+    Renaming,
+    demand,
+    faults_of,
+    immutable_fields,
+    invalid,
+    read_body,
+    read_query,
+    seconds,
+)
+from gateway.management.problem import FieldFault, Problem, json_response
+from gateway.policy_file.units import whole_number
+
+PATH: Final = "/api/v1/tokens"
+
+
+class TokenCalls:
+    """The handlers. ``policy`` gives the policy in force."""
+
+    def __init__(self, issuance: Issuance, policy: Callable[[], Policy]) -> None:
+        self._issuance = issuance
+        self._policy = policy
+
+    async def create(self, request: web.Request) -> web.Response:
+        """201 with the token and its secret, which is told this once."""
+        body = await read_body(request)
+        policy = self._policy()
+        faults = faults_of(NewToken, body)
+        if faults:
+            raise invalid([*faults, *_rule_faults(body, {fault.field for fault in faults}, policy)])
+        new = NewToken.model_validate(body.data)
+        issued = await self._issuance.create(
+            name=new.name,
+            policy=policy,
+            owner=new.owner,
+            full=new.access == "full",
+            grants=new.grants,
+            expires_in_days=new.expires_in_days,
+            allowed_ips=new.allowed_ips,
+            description=new.description,
+        )
+        return self._told_once(issued, 201)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """One page, newest first, and where the next one is."""
+        query = read_query(request)
+        asked = demand(Listing, Checked({name: value for name, value in query.data.items() if value}, query.faults))
+        try:
+            limit = whole_number(asked.limit)
+        except ValueError as error:
+            raise invalid([FieldFault("limit", str(error))]) from None
+        page = await self._issuance.list(state=asked.state, owner=asked.owner, q=asked.q, cursor=asked.cursor, limit=limit)
+        headers = {}
+        if page.next:
+            headers["Link"] = f'<{PATH}?{urlencode({**asked.model_dump(exclude_unset=True), "cursor": page.next})}>; rel="next"'
+        return json_response({"items": [self._shown(token) for token in page.items], "next": page.next or None}, headers=headers)
+
+    async def show(self, request: web.Request) -> web.Response:
+        """One token, ended ones too."""
+        return self._told(await self._issuance.get(request.match_info["id"]))
+
+    async def rename(self, request: web.Request) -> web.Response:
+        """Another name or description. 409 immutable for what never changes."""
+        body = await read_body(request)
+        fixed = immutable_fields(body.data)
+        if fixed:
+            detail = f"A token's {', '.join(fixed)} can't be changed: make a new token."
+            raise Problem("immutable", detail, fields=[FieldFault(name, "never changes") for name in fixed])
+        wanted = demand(Renaming, body)
+        if not wanted.model_fields_set:
+            raise invalid([FieldFault("", "must hold name or description")])
+        return self._told(await self._issuance.rename(request.match_info["id"], name=wanted.name, description=wanted.description))
+
+    async def regenerate(self, request: web.Request) -> web.Response:
+        """A new secret for the same token, told this once."""
+        wanted = demand(Regeneration, await read_body(request))
+        return self._told_once(await self._issuance.regenerate(request.match_info["id"], seconds(wanted.overlap)), 200)
+
+    async def suspend(self, request: web.Request) -> web.Response:
+        """Stop the token until it is resumed."""
+        demand(Nothing, await read_body(request))
+        return self._told(await self._issuance.suspend(request.match_info["id"]))
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Let a suspended token work again."""
+        demand(Nothing, await read_body(request))
+        return self._told(await self._issuance.resume(request.match_info["id"]))
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        """End the token for good."""
+        return self._told(await self._issuance.revoke(request.match_info["id"]))
+
+    def _shown(self, token: TokenRecord) -> dict[str, Any]:
+        return record_json(token, self._issuance.now_ms(), self._policy())
+
+    def _told(self, token: TokenRecord) -> web.Response:
+        return json_response({"token": self._shown(token)})
+
+    def _told_once(self, issued: Issued, status: int) -> web.Response:
+        headers = {"Location": f"{PATH}/{issued.token.id}"} if status == 201 else {}
+        return json_response({"token": self._shown(issued.token), "secret": issued.secret}, status, headers=headers)
+
+
+def _rule_faults(body: Checked, wrong: set[str], policy: Policy) -> list[FieldFault]:
+    """What Issuance would say of the fields whose type is right, where others' types are wrong: it is not asked then, and all is told at once."""
+    fine = NewToken.model_validate({"name": "", **{name: value for name, value in body.data.items() if name in NewToken.model_fields and name not in wrong}})
+    faults = token_fields.Faults()
+    faults.of("name", token_fields.name, fine.name)
+    faults.of("owner", token_fields.owner, fine.owner)
+    if fine.expires_in_days is not None:
+        faults.of("expires_in_days", token_fields.days, fine.expires_in_days, policy.max_expiry_days)
+    if not wrong & {"access", "grants"}:
+        faults.of("grants", token_fields.grants, fine.grants, fine.access == "full", policy)
+    faults.of("allowed_ips", token_fields.networks, fine.allowed_ips)
+    faults.of("description", token_fields.description, fine.description)
+    return [FieldFault(name, message) for name, message in faults.found.items() if name not in wrong]
