@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,6 +16,8 @@ from gateway.flow.issuance import IssuanceRefused
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
 
+_OPTIONS: Final = {"grants": "--scope", "allowed_ips": "--allow-ip"}  # where the option has another name than the field
+
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
@@ -25,7 +27,7 @@ def plain_errors() -> Iterator[None]:
     except DocumentFault as error:
         fail(*(str(fault) for fault in error.faults))
     except IssuanceRefused as error:
-        lines = [f"{field}: {fault}" for field, fault in error.fields.items()] or [error.message]
+        lines = [f"{_OPTIONS.get(field, '--' + field.replace('_', '-'))}: {fault}" for field, fault in error.fields.items()] or [error.message]
         fail(*lines, code=2 if error.code in {"invalid", "clock_skew"} else 1)
     except StoreUnavailable as error:
         fail(f"{error}{'; the change may have been made: look before you repeat it' if error.written else ''}")

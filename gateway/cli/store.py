@@ -24,8 +24,6 @@ def _group() -> None:
 def adopt(
     as_json: JsonOption = False,
     config: ConfigOption = None,
-        Path | None, typer.Option("-c", "--config", metavar="FILE", help="The configuration; else SCOPEGATE_CONFIG, else config/gateway.yaml.")
-    ] = None,
 ) -> None:
     """Accept a store that is empty or another than before. Tokens that it does not hold are unknown from then on."""
     with plain_errors():
