@@ -168,7 +168,7 @@ def check_parser(limits: LimitSettings, loop: asyncio.AbstractEventLoop) -> str 
     if _PARSER is None:
         return "aiohttp runs without its C parser (AIOHTTP_NO_EXTENSIONS is set, or no wheel fits this machine): unset it, or install a wheel"
     line = b"GET / HTTP/1.1\r\nHost: a\r\n"
-    for broken in (line + b"".join(b"X-%d: v\r\n" % n for n in range(limits.headers)) + b"\r\n", line + b"X: " + b"v" * limits.head + b"\r\n\r\n"):
+    for broken in (line + b"".join(b"X-%d: v\r\n" % n for n in range(limits.headers)) + b"\r\n", line + b"X: " + b"v" * (limits.head + 1) + b"\r\n\r\n"):
         try:
             RequestParser(limits, loop).head(broken)
         except HeadFault:
