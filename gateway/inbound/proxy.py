@@ -70,11 +70,12 @@ class Exchange:
     def start(self) -> None:
         """Decide, and go on from there."""
         request = self._request()
+        if request.target == self.plane.health_path and request.method in {"GET", "HEAD"}:
+            self._answer_health()
+            return
         opening = self.plane.engine.open(request.method, request.target, request.authorizations)
         if isinstance(opening, Denial):
             self._refuse(opening)
-        elif opening.path.path == self.plane.health_path and request.method in {"GET", "HEAD"}:
-            self._answer_health()
         else:
             self.opening = opening
             self.address = self.plane.client_address(self.client.peer, request)
