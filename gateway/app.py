@@ -35,7 +35,7 @@ LOG: Final = logging.getLogger("scopegate")
 _STORE_WATCH_S: Final = 0.5
 
 
-class CannotServe(Exception):  # noqa: N818 - a plain line for the operator
+class CannotServe(Exception):
     """The gateway can't start. The text says what is wrong and what to do."""
 
 
@@ -51,9 +51,13 @@ def bind(address: Address, key: str) -> socket.socket:
         sock.listen(1024)  # a second program that binds with SO_REUSEADDR is refused only by a socket that listens
     except OSError as error:
         sock.close()
-        why = {98: "is in use by another program: stop it, or set another", 99: "is no address of this machine: set another", 13: "may not be used by this user: set another"}
+        why = {
+            98: "is in use by another program: stop it, or set another",
+            99: "is no address of this machine: set another",
+            13: "may not be used by this user: set another",
+        }
         raise CannotServe(f"{address} {why.get(error.errno or 0, f'cannot be listened on ({error.strerror}): set another')} {key}") from None
-    sock.setblocking(False)  # noqa: FBT003
+    sock.setblocking(False)
     return sock
 
 
@@ -100,7 +104,7 @@ class Gateway:
         except DocumentFault as fault:
             self._counters.policy_reloads_refused += 1
             for each in fault.faults:
-                LOG.error("policy not reloaded, the one before stays: %s", each)
+                LOG.error("policy not reloaded, the one before stays: %s", each)  # noqa: TRY400 - one plain line
             return
         self._engine.policy = policy
         self._counters.policy_reloads += 1
@@ -161,8 +165,15 @@ async def keep_running(work: Awaitable[None]) -> None:
         LOG.critical("a background task has ended by %s: restart the gateway and report this", type(error).__name__)
 
 
-async def serve(settings: Settings, policy: Policy, store: Store, admin_key: Secret, embedded: EmbeddedStore | None, sockets: tuple[socket.socket, socket.socket],
-                ready: Callable[[Gateway], Any]) -> None:
+async def serve(
+    settings: Settings,
+    policy: Policy,
+    store: Store,
+    admin_key: Secret,
+    embedded: EmbeddedStore | None,
+    sockets: tuple[socket.socket, socket.socket],
+    ready: Callable[[Gateway], Any],
+) -> None:
     """Check what must hold before the first request, then serve until told to stop. CannotServe, StoreUnavailable."""
     why = check_parser(settings.limits, asyncio.get_running_loop())
     if why:

@@ -70,7 +70,7 @@ class RequestNames(dict[bytes, int]):
 
     def _judge(self, name: bytes) -> int:
         exact, folded = name.lower(), fold(name)
-        if folded in _EXACT and exact != folded and folded != b"authorization":
+        if folded in _EXACT and exact != folded:
             return DROP if _EXACT[folded] != CODING else CODING
         if folded.startswith(b"x-scopegate") or folded in _HOP or folded in _OVERRIDES:
             return DROP
@@ -154,7 +154,7 @@ def identity_block(owner: str, token_id: str, grants: str) -> bytes:
 
 def header_text(text: str) -> str:
     """Text as a field value: printable ASCII but the percent sign stays, every other byte of its UTF-8 is percent-encoded."""
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x25 else f"%{byte:02X}" for byte in text.encode("utf-8"))  # noqa: PLR2004
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F and byte != 0x25 else f"%{byte:02X}" for byte in text.encode("utf-8"))
 
 
 def rewrite_address(value: bytes, upstream: bytes, public: bytes) -> bytes:
@@ -168,7 +168,7 @@ def rewrite_address(value: bytes, upstream: bytes, public: bytes) -> bytes:
         out.append(before)
         if not found:
             return b"".join(out)
-        starts = before == b"" and len(out) == 1 or before.endswith((b"<", b" ", b",", b"\t"))
+        starts = (before == b"" and len(out) == 1) or before.endswith((b"<", b" ", b",", b"\t"))
         ends = after[:1] in (b"", b"/", b"?", b"#", b">")
         out.append(public if starts and ends else found)
         rest = after

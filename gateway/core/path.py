@@ -30,7 +30,7 @@ _DOUBLE: Final = re.compile(r"%25[0-9A-Fa-f]{2}")
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-class _Ambiguous(Exception):  # noqa: N818 - leaves this module as a Denial
+class _Ambiguous(Exception):
     pass
 
 

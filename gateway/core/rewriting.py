@@ -68,6 +68,4 @@ def is_rewritable(status: int, fields: RawFields, names: AnswerNames) -> bool:
             told, json_type = True, media == b"application/json" or media.endswith(b"+json")
         elif kind == CONTENT_ENCODING or (kind == CACHE_CONTROL and b"no-transform" in value.lower()):
             return False
-    return status != 206 and (json_type or (status == 304 and not told))  # noqa: PLR2004
-
-
+    return status != 206 and (json_type or (status == 304 and not told))

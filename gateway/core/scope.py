@@ -7,7 +7,7 @@ manage includes view, and ``worklogs`` alone is short for manage.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,7 +52,7 @@ class GrantSet:
         self.levels: Final = dict(levels)
         self.text: Final = " ".join(f"{scope}:{ACCESS_NAMES[level]}" for scope, level in self.levels.items())
 
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         return iter(self.text.split())
 
     def __repr__(self) -> str:

@@ -43,6 +43,7 @@ class Engine:
         self._tokens = tokens
         self._limits = limits
         self._prefix = token_prefix
+        self.store_ms = 0  # the store's time, as last told
 
     def open(self, method: str, target: str, authorizations: Sequence[bytes]) -> Opening | Denial:
         """All steps that need no store."""
@@ -87,6 +88,7 @@ class Engine:
             found = await self._tokens.fetch(opening.token_id)
         except StoreUnavailable:
             return STORE_UNAVAILABLE
+        self.store_ms = found.now_ms
         return self.judge(opening, found.record, found.now_ms, method, address, websocket=websocket)
 
     async def limit(self, verdict: Allow, address: Address) -> Denial | None:
@@ -102,5 +104,10 @@ class Engine:
         if taken.allowed:
             return None
         wait = max(1, -(-taken.retry_after_ms // 1000))
-        return denied("rate_limited", f"The route takes {limit.requests} requests in {limit.period_ms / 1000:g} s; try again in {wait} s.",
-                      route=verdict.route, record=verdict.record, retry_after=wait)
+        return denied(
+            "rate_limited",
+            f"The route takes {limit.requests} requests in {limit.period_ms / 1000:g} s; try again in {wait} s.",
+            route=verdict.route,
+            record=verdict.record,
+            retry_after=wait,
+        )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """Where finished exchanges are written down. ``clock`` gives loop time, as the exchanges took it."""
+    """Where finished exchanges are written down."""
 
     def __init__(self, counters: Counters, log: AccessLog, usage: UsageLedger) -> None:
         self.counters = counters
@@ -38,7 +38,7 @@ class Account:
             counters.store_errors += 1
         now = time.time()
         if record is not None and not exchange.code:
-            self._usage.used(record.id, int(now * 1000))
+            self._usage.used(record.id, exchange.plane.engine.store_ms)
         if not self._log.enabled:
             return
         line = AccessLine(round(now, 3), exchange.request_id, str(exchange.address), method, exchange.status, round((ended - exchange.started) * 1000, 2))

@@ -50,6 +50,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading = True
         self._head_since = 0.0  # when the first byte of the present head came; 0: none yet
         self._deadline = plane.now + plane.settings.limits.header_timeout_s
+        self._unread = 0  # bytes that waited for the client when last looked at
 
     # -- asyncio's callbacks
 
@@ -74,19 +75,21 @@ class ClientConnection(asyncio.Protocol):
         """A half-closed client still gets its answer; one that waits for nothing is gone."""
         self.half_closed = True
         exchange = self.exchange
-        if exchange is None or self._closing or self.reading_body or exchange.tunnelling:
-            if exchange is not None:
-                self._gone()
+        if exchange is None:
+            return self.write_full and not self._closing
+        if self._closing or self.reading_body or exchange.tunnelling:
+            self._gone()
             return False
         return True
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self.transport = None
         self.plane.connections.discard(self)
         self._gone()
 
     def pause_writing(self) -> None:
         self.write_full = True
+        self._unread = self._unread_bytes()
         self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
         if self.exchange is not None:
             self.exchange.client_full()
@@ -96,6 +99,9 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.client_drained()
         self._work()
+
+    def _unread_bytes(self) -> int:
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
 
     def _gone(self) -> None:
         exchange, self.exchange = self.exchange, None
@@ -121,6 +127,8 @@ class ClientConnection(asyncio.Protocol):
             self._refuse_message(fault)
         finally:
             self._working = False
+        if self.half_closed and self.exchange is None and not self.write_full:
+            self.close()  # all that it asked for is answered
         self._hold_or_read()
 
     def _step(self) -> bool:
@@ -282,7 +290,7 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is not exchange:
             return
         self.exchange = None
-        if not keep or self.half_closed:
+        if not keep:
             self.close(linger=self.reading_body)
         elif self.reading_body:
             self._discarded = 0  # the answer came before the whole body: the rest is thrown away, up to a limit
@@ -340,7 +348,10 @@ class ClientConnection(asyncio.Protocol):
             exchange.check(now)
         if now < self._deadline or self.transport is None:
             return
-        if self._closing or (self.write_full and self.exchange is not None):
+        if self.write_full and self._unread_bytes() < self._unread:
+            self._unread = self._unread_bytes()  # a slow reader is no dead one
+            self._deadline = now + self.plane.settings.limits.body_idle_s
+        elif self._closing or self.write_full:
             self.abort()
         elif self.exchange is not None:
             if self.reading_body and self._discarded < 0 and self.exchange.wants_body:

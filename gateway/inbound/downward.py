@@ -23,6 +23,7 @@ from gateway.inbound.upward import UpstreamRoute
 from gateway.upstream.exchange import NAMES, AnswerHead
 
 _PASSED: Final = frozenset({KEEP, LENGTH_BOUND, LOCATION, CONTENT_TYPE, CONTENT_ENCODING, CACHE_CONTROL, AUTHENTICATE})
+_INTERIM_PHRASES: Final = {100: b"Continue", 102: b"Processing", 103: b"Early Hints"}
 _OPTION_NAMES: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 
 
@@ -30,26 +31,52 @@ def passed_lines(fields: RawFields, options: frozenset[bytes] = frozenset()) -> 
     """The lines that pass of fields that carry no framing: interim answers, trailers, the answer to an upgrade."""
     named = {fold(option) for option in options}
     return [
-        part for name, value in fields if NAMES[name] in _PASSED and NAMES[name] != LENGTH_BOUND and fold(name) not in named
+        part
+        for name, value in fields
+        if NAMES[name] in _PASSED and NAMES[name] != LENGTH_BOUND and fold(name) not in named
         for part in (name, b": ", value, b"\r\n")
     ]
 
 
+def interim_lines(status: int, fields: RawFields) -> list[bytes]:
+    """A 1xx answer (RFC 9110 section 15.2)."""
+    return [b"HTTP/1.1 %d %s\r\n" % (status, _INTERIM_PHRASES.get(status, b"Interim")), *passed_lines(fields), b"\r\n"]
+
+
+def switch_lines(fields: RawFields, request_id: str) -> list[bytes]:
+    """The 101 that opens a WebSocket (RFC 6455 section 4.2.2), with what the upstream said in it."""
+    lines = passed_lines(fields, frozenset({b"upgrade", b"connection"}))
+    return [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Request-Id: ",
+        request_id.encode("ascii"),
+        b"\r\n",
+        *lines,
+        b"\r\n",
+    ]
+
+
+def health_answer(*, head: bool, close: bool, http10: bool) -> bytes:
+    """The data port's own health, told to anyone: the process answers."""
+    option = b"Connection: close\r\n" if close else b"Connection: keep-alive\r\n" if http10 else b""
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nCache-Control: no-store\r\n" + option + b"\r\n" + (b"" if head else b"ok\n")
+
+
 class AnswerFraming:
     """How one answer is framed for its client. ``lines`` is its head, to be joined; ``chunked``: pieces of the body go as chunks;
-    ``until_close``: the body ends with the connection; ``rewriter`` changes the body's addresses, None where it passes as it is."""
+    ``until_close``: the body ends with the connection. ``body_bytes`` counts the body as the client gets it."""
 
-    __slots__ = ("chunked", "lines", "rewriter", "until_close")
+    __slots__ = ("_rewriter", "body_bytes", "chunked", "lines", "until_close")
 
     def __init__(self, head: AnswerHead, request: GatewayRequest, upstream: UpstreamRoute, request_id: str) -> None:
         rewritten = upstream.rewrites and is_rewritable(head.status, head.fields, NAMES)
-        self.rewriter: BodyRewriter | None = None
+        self.body_bytes = 0
+        self._rewriter: BodyRewriter | None = None
         if rewritten and not head.bodyless:
-            self.rewriter = BodyRewriter(upstream.settings.url.encode("ascii"), upstream.public)
+            self._rewriter = BodyRewriter(upstream.settings.url.encode("ascii"), upstream.public)
         lines = [b"HTTP/1.1 %d " % head.status, head.reason, b"\r\n"]
         extra = head.options - _OPTION_NAMES
         named = {fold(option) for option in extra} if extra else ()
-        tells_length = not rewritten and head.status != 204 and not head.chunked  # noqa: PLR2004
+        tells_length = not rewritten and head.status != 204 and not head.chunked
         for name, value in head.fields:
             kind = NAMES[name]
             if kind == KEEP:
@@ -72,3 +99,22 @@ class AnswerFraming:
         if self.chunked:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         self.lines = lines
+
+    def piece(self, data: bytes) -> tuple[bytes, ...]:
+        """What goes to the client for a piece of the upstream's body."""
+        if self._rewriter is not None:
+            data = self._rewriter.feed(data)
+        return self._framed(data)
+
+    def ending(self, trailers: RawFields) -> list[bytes]:
+        """What goes to the client at the end of the body; the trailers pass by the rules of fields."""
+        out = [*self._framed(self._rewriter.end())] if self._rewriter is not None else []
+        if self.chunked:
+            out += (b"0\r\n", *passed_lines(trailers), b"\r\n")
+        return out
+
+    def _framed(self, data: bytes) -> tuple[bytes, ...]:
+        self.body_bytes += len(data)
+        if not self.chunked:
+            return (data,)
+        return (b"%x\r\n" % len(data), data, b"\r\n") if data else ()

@@ -18,7 +18,7 @@ _PARSER: Final = getattr(http_parser, "HttpRequestParserC", None)
 _BODY_LIMIT: Final = 2**20
 
 
-class HeadFault(Exception):  # noqa: N818 - carries a reason's code to the edge
+class HeadFault(Exception):
     """The message itself is refused. ``code`` is a reason's code; the connection closes after the answer."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -175,4 +175,3 @@ def check_parser(limits: LimitSettings, loop: asyncio.AbstractEventLoop) -> str 
             continue
         return "the limits of the request head are not in force with this version of aiohttp: install the pinned one"
     return None
-

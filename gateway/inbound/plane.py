@@ -57,7 +57,6 @@ class DataPlane:
         self._servers: list[asyncio.Server] = []
         self._ids = count(1)
         self._id_prefix = secrets.token_hex(8)
-        self._empty = asyncio.Event()
 
     # -- what connections and exchanges ask
 
@@ -141,7 +140,7 @@ class DataPlane:
             server.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_timeout_s):
-                while any(not connection.idle for connection in self.connections):
+                while any(not connection.idle for connection in self.connections):  # noqa: ASYNC110 - a poll once costs no hot path
                     await asyncio.sleep(0.02)
         for connection in list(self.connections):
             if connection.idle:

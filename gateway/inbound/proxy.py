@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.core.decision import Allow, Denial, denied
 from gateway.core.token_record import LiveRecord
 from gateway.flow.engine import Opening
-from gateway.inbound.downward import AnswerFraming, passed_lines
+from gateway.inbound.downward import AnswerFraming, health_answer, interim_lines, switch_lines
 from gateway.inbound.problem import render
 from gateway.inbound.request import GatewayRequest
 from gateway.inbound.upward import UpstreamRoute, request_head
@@ -58,6 +58,7 @@ class Exchange:
         self._body_limit = plane.settings.limits.body
         self._body_done = request is None or not request.has_body
         self._down: list[bytes] = []
+        self._begun = False  # the client has seen a part of the answer
         self._framing: AnswerFraming | None = None
         self._keep = False
         self._live = False  # in the registry of open streams
@@ -200,14 +201,14 @@ class Exchange:
 
     def on_interim(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         request = self._request()
-        if request.http10 or (status == 100 and (not request.expects or self._body_done)):  # noqa: PLR2004
-            return
-        self._down += (b"HTTP/1.1 %d %s\r\n" % (status, b"Continue" if status == 100 else b"Early Hints" if status == 103 else b"Interim"), *passed_lines(fields), b"\r\n")  # noqa: PLR2004
+        unasked = status == 100 and (not request.expects or self._body_done)
+        if not request.http10 and not unasked:
+            self._down += interim_lines(status, fields)
 
     def on_answer(self, head: AnswerHead) -> None:
         request, upstream = self._request(), self.upstream
         assert upstream is not None  # noqa: S101
-        if head.status == 401 and upstream.credentials:  # noqa: PLR2004
+        if head.status == 401 and upstream.credentials:
             self._drop_connection()
             self._refuse(denied("upstream_auth", "The upstream refused the gateway's own credential: its operator must renew it."))
             return
@@ -223,27 +224,15 @@ class Exchange:
         self._deadline = NEVER if self._may_be_quiet(head) else self._heard + upstream.settings.idle_timeout_s
 
     def on_body(self, data: bytes) -> None:
-        framing = self._framing
-        if framing is None:  # refused in on_answer
-            return
-        if framing.rewriter is not None:
-            data = framing.rewriter.feed(data)
-            if not data:
-                return
-        self.bytes_out += len(data)
-        self._down += (b"%x\r\n" % len(data), data, b"\r\n") if framing.chunked else (data,)
+        if self._framing is not None:  # else it was refused in on_answer
+            self._down += self._framing.piece(data)
 
     def on_answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
         framing, self.connection = self._framing, None
-        if framing is None:
-            return
-        if framing.rewriter is not None and (rest := framing.rewriter.end()):
-            self.bytes_out += len(rest)
-            self._down += (b"%x\r\n" % len(rest), rest, b"\r\n") if framing.chunked else (rest,)
-        if framing.chunked:
-            self._down += (b"0\r\n", *(passed_lines(trailers) if trailers and self._request().takes_trailers else ()), b"\r\n")
-        self._write_down()
-        self._end()
+        if framing is not None:
+            self._down += framing.ending(trailers if self._request().takes_trailers else [])
+            self._write_down()
+            self._end()
 
     def on_failure(self, failure: UpstreamFailure) -> None:
         connection, self.connection = self.connection, None
@@ -275,6 +264,7 @@ class Exchange:
     def _write_down(self) -> None:
         down, self._down = self._down, []
         if down:
+            self._begun = self._framing is not None or self.tunnelling
             self.client.write(b"".join(down))
 
     def _may_be_quiet(self, head: AnswerHead) -> bool:
@@ -289,11 +279,9 @@ class Exchange:
         self.status = 101
         self.tunnelling = True
         self._deadline = NEVER
-        lines = passed_lines(fields, frozenset({b"upgrade", b"connection"}))
-        self._down += (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Request-Id: ", self.request_id.encode(), b"\r\n", *lines, b"\r\n")
-        if early:
-            self.bytes_out += len(early)
-            self._down.append(early)
+        self._down += switch_lines(fields, self.request_id)
+        self._down.append(early)
+        self.bytes_out += len(early)
         self._write_down()
         self._live = True
         self.plane.live.add(self)
@@ -381,7 +369,7 @@ class Exchange:
 
     def _refuse_or_cut(self, denial: Denial, *, close: bool = False) -> None:
         """Refuse while the client has seen nothing of an answer; else all that can be said is to break it off."""
-        if self._framing is None and not self.tunnelling:
+        if not self._begun:
             self._refuse(denial, close=close)
         else:
             self._cut(denial.reason.code if denial.reason.code != "upstream_invalid" else "cut")
@@ -420,9 +408,7 @@ class Exchange:
         request = self._request()
         self.status = 200
         self._keep = self._may_keep(request)
-        option = b"Connection: close\r\n" if not self._keep else b"Connection: keep-alive\r\n" if request.http10 else b""
-        body = b"" if request.method == "HEAD" else b"ok\n"
-        self.client.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nCache-Control: no-store\r\n" + option + b"\r\n" + body)
+        self.client.write(health_answer(head=request.method == "HEAD", close=not self._keep, http10=request.http10))
         self._over = True
         self.client.done(self, keep=self._keep)
 
@@ -452,6 +438,8 @@ class Exchange:
         self._over = True
         if self._live:
             self.plane.live.discard(self)
+        if self._framing is not None:
+            self.bytes_out = self._framing.body_bytes
         self.plane.account(self)
 
     def _request(self) -> GatewayRequest:

@@ -99,5 +99,3 @@ def request_head(
         head.append(b"Expect: 100-continue\r\n")
     head.append(b"\r\n")
     return head
-
-

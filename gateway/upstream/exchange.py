@@ -50,7 +50,7 @@ class AnswerSink(Protocol):
     def flush(self) -> None: ...
 
 
-class _Refused(Exception):  # noqa: N818 - stops the parser, never leaves this module
+class _Refused(Exception):
     pass
 
 
@@ -154,7 +154,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._end(self.sink)
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self.transport = None
         self.pool.lost(self)
         if self.sink is not None:
