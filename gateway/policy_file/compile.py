@@ -113,7 +113,7 @@ class _Compiler:
                     self._fault((*path, "was", index), f"was: {old!r} is a scope of this policy: a former id can't be a present one")
                 elif old in former:
                     self._fault(
-                        (*path, "was", index), f"was: {old!r} is claimed in line {self._line(former[old])} already: one scope alone takes over its grants"
+                        (*path, "was", index), f"was: {old!r} is claimed in line {self._line(former[old])} already: only one scope can take its grants over"
                     )
                 else:
                     former[old] = (*path, "was", index)
@@ -182,7 +182,7 @@ class _Compiler:
         routes = self.data.get("routes")
         if not isinstance(routes, list):
             return
-        if any(isinstance(item, dict) and "scope" not in item and ("routes", index) in self.broken for index, item in enumerate(routes)):
+        if not all(isinstance(item, dict) and item.keys() & {"scope", "public"} for item in routes):
             return  # a route that does not get as far as naming its scope may be the one
         used = {item.get("scope") for item in routes if isinstance(item, dict)}
         for scope_id in scopes:

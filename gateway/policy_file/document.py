@@ -40,7 +40,7 @@ class Fault(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}: {self.message}" if self.line else f"{self.file}: {self.message}"
 
 
-class DocumentFault(Exception):  # noqa: N818  the house's word
+class DocumentFault(Exception):
     """A file that can't be used. ``faults`` holds every fault found, in the order of their places; the text has one line for each."""
 
     def __init__(self, faults: list[Fault]) -> None:
