@@ -170,7 +170,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret]) -> Settings:
         workers=model.workers,
         policy=model.policy,
         trusted_proxies=model.trusted_proxies,
-        admin=AdminSettings(model.admin.listen, model.admin.key, model.admin.hosts, model.admin.users_may_grant_all),
+        admin=AdminSettings(model.admin.listen, model.admin.key, _admin_hosts(model), model.admin.users_may_grant_all),
         store=StoreSettings(
             url=model.store.url,
             data_dir=model.store.data_dir,
@@ -198,6 +198,13 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret]) -> Settings:
         errors=model.errors,
         cache_records=model.cache.records,
     )
+
+
+def _admin_hosts(model: GatewayFile) -> tuple[str, ...]:
+    """The configured names, and the one to listen on where it is a name: its address is known by itself."""
+    host = model.admin.listen.host
+    named = (host,) if host and not values.is_address(host) else ()
+    return tuple(dict.fromkeys((*named, *model.admin.hosts)))
 
 
 def _upstream(name: str, section: UpstreamSection, secret: Secret) -> UpstreamSettings:

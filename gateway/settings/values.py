@@ -289,6 +289,15 @@ def access_log(written: str) -> str:
     return written
 
 
+def is_address(host: str) -> bool:
+    """Is this an IP address rather than a name?"""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_local(host: str) -> bool:
     """Does this name or address mean the machine itself, whatever its network?"""
     if host in {"", "localhost"} or host.endswith((".localhost", "localhost.")):

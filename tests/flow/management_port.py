@@ -1,0 +1,109 @@
+"""A management port on a real socket, with the real life cycle of tokens on the real store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from gateway.core.policy import Policy
+from gateway.flow.issuance import Issuance
+from gateway.management.app import build_management
+from gateway.management.server import ManagementServer
+from gateway.observe.metrics import Counters
+from gateway.policy_file.load import parse_policy
+from gateway.settings import Secret
+from gateway.store.server import Store
+from gateway.store.token_register import RedisTokenRegister
+
+KEY = "test-admin-key-0123456789abcdef0123456789"
+POLICY = b"""\
+version: 1
+tokens: {max_per_owner: 5}
+scopes:
+  worklogs: {title: Worklogs}
+  teams: {title: Teams}
+routes:
+  - {path: /worklogs/**, scope: worklogs}
+  - {path: /teams/**, scope: teams}
+"""
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Port:
+    """A running management port, and a client that shows the bytes."""
+
+    def __init__(self, port: int, counters: Counters, issuance: Issuance) -> None:
+        self.port = port
+        self.counters = counters
+        self.issuance = issuance
+        self.reasons: list[str] = []
+        self.policy: Policy = parse_policy(POLICY, "policy.yaml")
+        self.fails: Callable[[], None] | None = None
+        self.waits: Callable[[], Awaitable[list[str]]] | None = None
+
+    async def ask(self, method: str, path: str, body: object = None, *, key: str | None = KEY, raw: bytes | None = None, **headers: str) -> Answer:
+        """One request; ``raw`` is sent as it is, ``body`` as JSON. Underscores in header names stand for dashes."""
+        fields = {"Host": f"127.0.0.1:{self.port}", "Connection": "close"}
+        if key is not None:
+            fields["Authorization"] = f"Bearer {key}"
+        if raw is None:
+            raw = b"" if body is None else json.dumps(body).encode()
+        if raw:
+            fields["Content-Type"] = "application/json"
+            fields["Content-Length"] = str(len(raw))
+        fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
+        return await self.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + raw)
+
+    async def send(self, data: bytes) -> Answer:
+        """Bytes out, one answer in, until the port closes."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            async with asyncio.timeout(20):
+                received = await reader.read()
+        finally:
+            writer.close()
+        head, _, body = received.partition(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        fields = dict(line.split(": ", 1) for line in lines[1:])
+        return Answer(int(lines[0].split(" ")[1]), {name.lower(): value for name, value in fields.items()}, body)
+
+    async def make(self, **fields: Any) -> dict[str, Any]:
+        """A new token, as the API tells of it: ``{"token": …, "secret": …}``."""
+        answer = await self.ask("POST", "/api/v1/tokens", {"name": "t", "grants": ["worklogs"], **fields})
+        assert answer.status == 201, answer.body
+        return dict(answer.json)
+
+    async def ready(self) -> Sequence[str]:
+        if self.fails:
+            self.fails()
+        return await self.waits() if self.waits else self.reasons
+
+
+@asynccontextmanager
+async def management_port(store: Store, hosts: Sequence[str] = ()) -> AsyncIterator[Port]:
+    """A management port on 127.0.0.1."""
+    counters = Counters()
+    issuance = Issuance(RedisTokenRegister(store), "sgt")
+    port = Port(0, counters, issuance)
+    app = build_management(issuance=issuance, policy=lambda: port.policy, counters=counters, readiness=port.ready, admin_key=Secret(KEY), hosts=hosts)
+    server = ManagementServer(app)
+    await server.start("127.0.0.1", 0)
+    port.port = server.addresses[0][1]
+    try:
+        yield port
+    finally:
+        await server.close()
