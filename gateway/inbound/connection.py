@@ -15,6 +15,7 @@ from gateway.core.decision import denied
 from gateway.inbound.parser import HeadFault, RequestParser, check_request_line
 from gateway.inbound.proxy import Exchange
 from gateway.inbound.request import GatewayRequest
+from gateway.inbound.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from gateway.inbound.plane import DataPlane
@@ -35,6 +36,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.peer: Address = _NOBODY
         self.exchange: Exchange | None = None
+        self._tunnel: Tunnel | None = None
         self.pending = b""
         self.half_closed = False
         self.write_full = False  # the client does not read its answers
@@ -61,9 +63,8 @@ class ClientConnection(asyncio.Protocol):
         self.plane.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        exchange = self.exchange
-        if exchange is not None and exchange.tunnelling:
-            exchange.client_bytes(data)
+        if self._tunnel is not None:
+            self._tunnel.client_bytes(data)
             return
         if self._closing:
             self._discard_after_close(len(data))
@@ -77,7 +78,7 @@ class ClientConnection(asyncio.Protocol):
         exchange = self.exchange
         if exchange is None:
             return self.write_full and not self._closing
-        if self._closing or self.reading_body or exchange.tunnelling:
+        if self._closing or self.reading_body or self._tunnel is not None:
             self._gone()
             return False
         return True
@@ -91,11 +92,16 @@ class ClientConnection(asyncio.Protocol):
         self.write_full = True
         self._unread = self._unread_bytes()
         self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
-        if self.exchange is not None:
+        if self._tunnel is not None:
+            self._tunnel.client_full()
+        elif self.exchange is not None:
             self.exchange.client_full()
 
     def resume_writing(self) -> None:
         self.write_full = False
+        if self._tunnel is not None:
+            self._tunnel.client_drained()
+            return
         if self.exchange is not None:
             self.exchange.client_drained()
         self._work()
@@ -104,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
         return self.transport.get_write_buffer_size() if self.transport is not None else 0
 
     def _gone(self) -> None:
-        exchange, self.exchange = self.exchange, None
+        exchange, self.exchange, self._tunnel = self.exchange, None, None
         self.pending = b""
         if exchange is not None:
             exchange.client_gone()
@@ -267,8 +273,9 @@ class ClientConnection(asyncio.Protocol):
 
     # -- a tunnel
 
-    def start_tunnel(self) -> bytes:
+    def start_tunnel(self, tunnel: Tunnel) -> bytes:
         """From now on bytes pass unread; what came before the switch is returned."""
+        self._tunnel = tunnel
         waiting, self.pending = self.pending, b""
         self._deadline = float("inf")
         self._hold_or_read()
@@ -315,6 +322,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None or self._closing:
             return
         self._closing = True
+        self._tunnel = None
         self.pending = b""
         self._discarded = 0
         if linger and not self.half_closed and transport.can_write_eof() and not transport.is_closing():

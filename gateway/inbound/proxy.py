@@ -14,6 +14,7 @@ from gateway.flow.engine import Opening
 from gateway.inbound.downward import AnswerFraming, health_answer, interim_lines, switch_lines
 from gateway.inbound.problem import render
 from gateway.inbound.request import GatewayRequest
+from gateway.inbound.tunnel import Tunnel
 from gateway.inbound.upward import UpstreamRoute, request_head
 from gateway.upstream.exchange import AnswerHead, UpstreamConnection
 from gateway.upstream.failures import UpstreamFailure
@@ -44,7 +45,7 @@ class Exchange:
         self.verdict: Allow | Denial | None = None
         self.upstream: UpstreamRoute | None = None
         self.connection: UpstreamConnection | None = None
-        self.tunnelling = False
+        self.tunnel: Tunnel | None = None
         self.status = 0
         self.code = ""
         self.bytes_in = 0
@@ -237,10 +238,6 @@ class Exchange:
     def on_failure(self, failure: UpstreamFailure) -> None:
         connection, self.connection = self.connection, None
         request = self._request()
-        if self.tunnelling:  # its other end has closed: what it said before still goes out
-            self._close_books()
-            self.client.close()
-            return
         again = failure.unanswered and connection is not None and connection.served > 1 and not self._retried
         if again and request.method in _RETRIED and not request.has_body and not request.websocket:
             self._retried = True
@@ -264,7 +261,7 @@ class Exchange:
     def _write_down(self) -> None:
         down, self._down = self._down, []
         if down:
-            self._begun = self._framing is not None or self.tunnelling
+            self._begun = self._framing is not None or self.tunnel is not None
             self.client.write(b"".join(down))
 
     def _may_be_quiet(self, head: AnswerHead) -> bool:
@@ -273,45 +270,36 @@ class Exchange:
             return True
         return any(name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in head.fields)
 
-    # -- a WebSocket, once the upstream has agreed (RFC 6455): bytes both ways, unread
-
     def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None:
+        connection = self.connection
+        assert connection is not None  # noqa: S101 - it is calling
         self.status = 101
-        self.tunnelling = True
         self._deadline = NEVER
+        tunnel = self.tunnel = connection.tunnel = Tunnel(self.client, connection, self._tunnel_closed)
         self._down += switch_lines(fields, self.request_id)
-        self._down.append(early)
-        self.bytes_out += len(early)
         self._write_down()
         self._live = True
         self.plane.live.add(self)
-        waiting = self.client.start_tunnel()
+        if early:
+            tunnel.on_tunnel(early)
+        waiting = self.client.start_tunnel(tunnel)
         if waiting:
-            self.client_bytes(waiting)
+            tunnel.client_bytes(waiting)
 
-    def on_tunnel(self, data: bytes) -> None:
-        self.bytes_out += len(data)
-        self.client.write(data)
-
-    def client_bytes(self, data: bytes) -> None:
-        """Bytes from the client, in a tunnel."""
-        self.bytes_in += len(data)
-        if self.connection is not None:
-            self.connection.write(data)
+    def _tunnel_closed(self) -> None:
+        """The upstream has left: what it said before still goes out."""
+        self.connection = None
+        self._close_books()
+        self.client.close()
 
     # -- the pace of each side
 
     def on_upstream_full(self) -> None:
         self._up_full = True
-        if self.tunnelling:
-            self.client.hold()
 
     def on_upstream_drained(self) -> None:
         self._up_full = False
-        if self.tunnelling:
-            self.client.release()
-        else:
-            self.client.take_body()
+        self.client.take_body()
 
     def client_full(self) -> None:
         """The client does not read as fast as the upstream sends."""
@@ -335,7 +323,7 @@ class Exchange:
     def client_gone(self) -> None:
         """The client's connection is lost: nothing is left to answer to."""
         if not self._over:
-            self.code = self.code or ("" if self.tunnelling else "client_gone")
+            self.code = self.code or ("" if self.tunnel is not None else "client_gone")
             self._drop_connection()
             self._close_books()
 
@@ -440,6 +428,8 @@ class Exchange:
             self.plane.live.discard(self)
         if self._framing is not None:
             self.bytes_out = self._framing.body_bytes
+        elif self.tunnel is not None:
+            self.bytes_in, self.bytes_out = self.tunnel.bytes_in, self.tunnel.bytes_out
         self.plane.account(self)
 
     def _request(self) -> GatewayRequest:

@@ -43,11 +43,19 @@ class AnswerSink(Protocol):
     def on_body(self, data: bytes) -> None: ...
     def on_answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None: ...
     def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None: ...
-    def on_tunnel(self, data: bytes) -> None: ...
     def on_failure(self, failure: UpstreamFailure) -> None: ...
     def on_upstream_full(self) -> None: ...
     def on_upstream_drained(self) -> None: ...
     def flush(self) -> None: ...
+
+
+class TunnelSink(Protocol):
+    """Who is told what an upstream sends once it has switched to another protocol."""
+
+    def on_tunnel(self, data: bytes) -> None: ...
+    def on_tunnel_full(self) -> None: ...
+    def on_tunnel_drained(self) -> None: ...
+    def on_tunnel_closed(self) -> None: ...
 
 
 class _Refused(Exception):
@@ -61,6 +69,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.pool = pool
         self.transport: asyncio.Transport | None = None
         self.sink: AnswerSink | None = None
+        self.tunnel: TunnelSink | None = None  # set by the sink in on_switch
         self.served = 0
         self.request_sent = True
         self.idle_since = 0.0
@@ -80,7 +89,6 @@ class UpstreamConnection(asyncio.Protocol):
     def _reset(self, method: str, *, upgrade: bool) -> None:
         self._head_method = method == "HEAD"
         self._upgrade = upgrade
-        self._switched = False
         self._reason = b""
         self._fields: list[tuple[bytes, bytes]] = []
         self._trailers: list[tuple[bytes, bytes]] = []
@@ -101,7 +109,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """The sink wants no more: the connection ends at once."""
-        self.sink = None
+        self.sink = self.tunnel = None
         self.abort()
 
     def abort(self) -> None:
@@ -122,12 +130,12 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        if self.tunnel is not None:
+            self.tunnel.on_tunnel(data)
+            return
         sink = self.sink
         if sink is None:
             self.abort()  # bytes that nobody asked for
-            return
-        if self._switched:
-            sink.on_tunnel(data)
             return
         self.answering = True
         try:
@@ -157,15 +165,22 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self.transport = None
         self.pool.lost(self)
-        if self.sink is not None:
+        tunnel, self.tunnel = self.tunnel, None
+        if tunnel is not None:
+            tunnel.on_tunnel_closed()
+        elif self.sink is not None:
             self._fail(lost(answering=self.answering))
 
     def pause_writing(self) -> None:
-        if self.sink is not None:
+        if self.tunnel is not None:
+            self.tunnel.on_tunnel_full()
+        elif self.sink is not None:
             self.sink.on_upstream_full()
 
     def resume_writing(self) -> None:
-        if self.sink is not None:
+        if self.tunnel is not None:
+            self.tunnel.on_tunnel_drained()
+        elif self.sink is not None:
             self.sink.on_upstream_drained()
 
     # -- the parser's callbacks
@@ -251,7 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _switch(self, sink: AnswerSink, early: bytes) -> None:
         agreed = any(NAMES[name] == UPGRADE and value.strip(b" \t").lower() == b"websocket" for name, value in self._fields)
         if self._upgrade and agreed and self._parser.get_status_code() == 101 and not self._head_done:
-            self._switched = True
+            self.sink = None
             sink.on_switch(self._fields, early)
         elif self._complete and not early:
             self._fresh_parser = True  # a refused upgrade: a final answer with an Upgrade field
