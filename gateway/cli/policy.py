@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NamedTuple, NoReturn
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 
+from gateway.cli.options import ConfigOption, JsonOption, config_path
+from gateway.cli.output import fail, plain_errors, print_json, printable
+from gateway.cli.store_session import open_store
 from gateway.core.decision import Denial, denied
 from gateway.core.explain import EVER_AFTER, Explanation, explain
 from gateway.core.policy import Policy
@@ -26,54 +28,52 @@ from gateway.policy_file.document import DocumentFault, Fault, read_bytes
 from gateway.policy_file.load import failing_tests, load_policy, parse_untested
 from gateway.policy_file.model import KNOWN_METHODS
 from gateway.policy_file.schema import policy_schema
-from gateway.ports import StoreUnavailable
-from gateway.settings.load import load_settings
+from gateway.settings import load_settings
 
 policy_app = typer.Typer(name="policy", help="Check, test and explain a policy.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The policy file.", show_default=False)]
-_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_Config = Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="The configuration; else SCOPEGATE_CONFIG, else config/gateway.yaml.")]
 
 
 @policy_app.command()
-def check(file: _File, as_json: _Json = False, config: _Config = None) -> None:  # noqa: ARG001  every command takes -c
+def check(file: _File, as_json: JsonOption = False, config: ConfigOption = None) -> None:  # noqa: ARG001  every command takes -c
     """Tell every fault of a policy, with its place. Exit 0 if there is none (warnings are no faults), 2 else."""
     compiled, faults = _read(file)
     if compiled:
         faults = failing_tests(compiled)
     warnings = advice(compiled.policy) if compiled and not faults else []
     if as_json:
-        _print_json({"file": str(file), "ok": not faults, "faults": _facts(faults), "warnings": _facts(warnings), **(_counts(compiled) if compiled else {})})
+        print_json(
+            {"file": printable(str(file)), "ok": not faults, "faults": _facts(faults), "warnings": _facts(warnings), **(_counts(compiled) if compiled else {})}
+        )
     else:
         _complain(faults)
         for warning in warnings:
-            typer.echo(_printable(str(warning._replace(message=f"warning: {warning.message}"))), err=True)
+            _warn(str(warning._replace(message=f"warning: {warning.message}")))
         if compiled and not faults:
             counts = _counts(compiled)
-            said = f"{counts['scopes']} scopes, {counts['routes']} routes, {counts['unmapped']} left out, {counts['tests']} tests hold"
-            _console().print(f"{file}: good: {said}", style="green", markup=False, emoji=False, soft_wrap=True)
+            _say(f"{file}: good: scopes {counts['scopes']}, routes {counts['routes']}, left out {counts['unmapped']}, tests {counts['tests']}", "green")
     raise typer.Exit(2 if faults else 0)
 
 
 @policy_app.command("test")
-def run_tests(file: _File, as_json: _Json = False, config: _Config = None) -> None:  # noqa: ARG001  every command takes -c
+def run_tests(file: _File, as_json: JsonOption = False, config: ConfigOption = None) -> None:  # noqa: ARG001  every command takes -c
     """Run a policy's own tests. Exit 0 if all hold, 1 if one fails, 2 if the policy can't be read."""
     compiled, faults = _read(file)
     if not compiled:
         if as_json:
-            _print_json({"file": str(file), "ok": False, "tests": 0, "failed": [], "faults": _facts(faults)})
+            print_json({"file": printable(str(file)), "ok": False, "tests": 0, "failed": [], "faults": _facts(faults)})
         else:
             _complain(faults)
         raise typer.Exit(2)
     failures = failing_tests(compiled)
     count = len(compiled.expectations)
     if as_json:
-        _print_json({"file": str(file), "ok": not failures, "tests": count, "failed": _facts(failures), "faults": []})
+        print_json({"file": printable(str(file)), "ok": not failures, "tests": count, "failed": _facts(failures), "faults": []})
     else:
         _complain(failures)
-        said = f"{len(failures)} of {count} tests fail" if failures else f"all {count} tests hold" if count else "has no tests"
-        _console().print(f"{file}: {said}", style="red" if failures else "green", markup=False, emoji=False, soft_wrap=True)
+        said = f"tests {count}, failed {len(failures)}" if count else "has no tests"
+        _say(f"{file}: {said}", "red" if failures else "green")
     raise typer.Exit(1 if failures else 0)
 
 
@@ -84,43 +84,33 @@ def explain_(
     policy_file: Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="The policy; else the configured one.")] = None,
     grant: Annotated[list[str] | None, typer.Option("--grant", metavar="G", help="A grant that the caller holds: SCOPE, SCOPE:view or SCOPE:manage.")] = None,
     token: Annotated[str | None, typer.Option("--token", metavar="ID", help="The id of a token whose grants count.")] = None,
-    as_json: _Json = False,
-    config: _Config = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
 ) -> None:
     """Say which route a request meets, what it needs and why it is allowed or refused. Exit 0 if it is allowed, 1 if not."""
     method = method.upper()
     if method not in KNOWN_METHODS | {"CONNECT", "TRACE"}:
-        _wrong_use(f"{method!r} is no method that the gateway knows: write METHOD, then PATH, as in GET /4/worklogs")
+        fail(f"{method!r} is no method that the gateway knows: write METHOD, then PATH, as in GET /4/worklogs")
     if grant and token:
-        _wrong_use("--grant and --token together: say one of them")
-    try:
+        fail("--grant and --token together: say one of them")
+    with plain_errors():
         policy = load_policy(policy_file or load_settings(config_path(config), os.environ, read_credentials=False).policy)
-        caller = _token(token, config_path(config)) if token else _Caller(parse_grants(grant or []))
-    except DocumentFault as fault:
-        _complain(fault.faults)
-        raise typer.Exit(2) from None
-    except ValueError as error:
-        _wrong_use(f"--grant: {error}")
+        caller = asyncio.run(_holder(token, config_path(config))) if token else _Caller(_granted(grant or []))
     for scope in caller.grants.levels:
         if not policy.knows(scope):
-            typer.echo(f"warning: {scope!r} is no scope of this policy: known are {', '.join(policy.scopes)}", err=True)
+            _warn(f"warning: {scope!r} is no scope of this policy: known are {', '.join(policy.scopes)}")
     explanation = explain(policy, method, path, caller.grants, caller.created_ms, caller.refusal)
     if as_json:
-        _print_json(explanation.facts())
+        print_json(explanation.facts())
     else:
         _print_explanation(policy, method, path, explanation)
     raise typer.Exit(0 if explanation.decision == "allow" else 1)
 
 
 @policy_app.command()
-def schema(config: _Config = None, as_json: _Json = False) -> None:  # noqa: ARG001  it is JSON as it is
+def schema(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: ARG001  it is JSON as it is
     """Print the JSON Schema of the policy file."""
     sys.stdout.write(policy_schema())
-
-
-def config_path(option: Path | None) -> Path:
-    """Where the configuration is: the option, else SCOPEGATE_CONFIG, else config/gateway.yaml."""
-    return option or Path(os.environ.get("SCOPEGATE_CONFIG") or "config/gateway.yaml")
 
 
 class _Caller(NamedTuple):
@@ -129,27 +119,20 @@ class _Caller(NamedTuple):
     refusal: Denial | None = None
 
 
-def _token(token_id: str, config: Path) -> _Caller:
-    """What a token holds, and what is wrong with it."""
-    # Only here is a store needed: the other commands start without loading its client.
-    from gateway.cli.store_session import open_store  # noqa: PLC0415
-    from gateway.flow.issuance import IssuanceRefused  # noqa: PLC0415
-
-    async def fetch() -> _Caller:
-        async with open_store(config) as issuance:
-            record = await issuance.get(token_id)
-        state = record.state_at(time.time_ns() // 1_000_000)
-        refusal = None if state == ACTIVE else denied(f"token_{state}", f"The token is {state}.")
-        return _Caller(parse_grants(record.grants), record.created_at, refusal)
-
+def _granted(texts: list[str]) -> GrantSet:
     try:
-        return asyncio.run(fetch())
-    except IssuanceRefused as refused:
-        typer.echo(str(refused), err=True)
-        raise typer.Exit(1) from None
-    except StoreUnavailable as why:
-        typer.echo(str(why), err=True)
-        raise typer.Exit(2) from None
+        return parse_grants(texts)
+    except ValueError as error:
+        fail(f"--grant: {error}")
+
+
+async def _holder(token_id: str, config: Path) -> _Caller:
+    """What a token holds, and what is wrong with it. Only here is a store needed."""
+    async with open_store(config) as issuance:
+        record = await issuance.get(token_id)
+    state = record.state_at(time.time_ns() // 1_000_000)
+    refusal = None if state == ACTIVE else denied(f"token_{state}", f"The token is {state}.")
+    return _Caller(parse_grants(record.grants), record.created_at, refusal)
 
 
 def _read(file: Path) -> tuple[Compiled | None, list[Fault]]:
@@ -172,32 +155,26 @@ def _counts(compiled: Compiled) -> dict[str, object]:
 
 
 def _facts(faults: list[Fault]) -> list[dict[str, object]]:
-    return [fault._asdict() for fault in faults]
+    return [{**fault._asdict(), "file": printable(fault.file)} for fault in faults]
 
 
 def _complain(faults: list[Fault]) -> None:
     for fault in faults:
-        typer.echo(_printable(str(fault)), err=True)
+        _warn(str(fault))
 
 
-def _wrong_use(message: str) -> NoReturn:
-    typer.echo(_printable(message), err=True)
-    raise typer.Exit(2)
+def _warn(line: str) -> None:
+    typer.echo(printable(line), err=True)
 
 
-def _print_json(facts: dict[str, object]) -> None:
-    typer.echo(json.dumps(facts))
-
-
-def _console() -> Console:
-    return Console(highlight=False)
+def _say(line: str, style: str = "") -> None:
+    Console(highlight=False).print(printable(line), style=style, markup=False, emoji=False, soft_wrap=True)
 
 
 def _print_explanation(policy: Policy, method: str, path: str, explanation: Explanation) -> None:
-    console = _console()
     verdict = explanation.decision if not explanation.code else f"{explanation.decision}: {explanation.code}"
-    console.print(_printable(f"{method} {path}"), style="bold", markup=False, emoji=False, soft_wrap=True)
-    console.print(f"{verdict}. {explanation.detail}", style="red" if explanation.code else "green", markup=False, emoji=False, soft_wrap=True)
+    _say(f"{method} {path}", "bold")
+    _say(f"{verdict}. {explanation.detail}", "red" if explanation.code else "green")
     route = explanation.route
     rows = [("matched", _rule(policy, route) if route else "no rule")]
     if route and route.scope:
@@ -208,16 +185,9 @@ def _print_explanation(policy: Policy, method: str, path: str, explanation: Expl
         rows.append(("missing", ", ".join(explanation.missing)))
     rows += [("not taken" if index == 0 else "", f"{_rule(policy, other)}: {why}") for index, (other, why) in enumerate(explanation.tried)]
     for name, value in rows:
-        console.print(f"  {name:<10}{_printable(value)}", markup=False, emoji=False, soft_wrap=True)
+        _say(f"  {name:<10}{value}")
 
 
 def _rule(policy: Policy, route: Route) -> str:
     kind = " (left out)" if route.unmapped else " (public)" if route.public else ""
     return f"{', '.join(ordered(taken(route.methods)))} {route.template}{kind}, {policy.name}:{route.line}"
-
-
-def _printable(text: str) -> str:
-    """Text for a terminal: what could steer it, or can't be encoded, is shown as an escape."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else character.encode("unicode_escape", "surrogatepass").decode() for character in text
-    )
