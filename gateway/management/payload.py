@@ -149,7 +149,7 @@ async def _read(request: web.Request) -> bytes:
         raise _too_large() from None
     except TimeoutError:
         raise Problem("request_timeout", f"The body did not arrive within {BODY_TIMEOUT_S:g} s.") from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):
         raise Problem("request_invalid", "The body is cut off or badly framed.") from None
 
 

@@ -38,7 +38,7 @@ class FieldFault(NamedTuple):
     message: str
 
 
-class Problem(Exception):  # noqa: N818  told to the caller as a refusal, no fault of the gateway
+class Problem(Exception):
     """A refusal on its way out. ``fields`` are told as ``errors``; ``allow`` are the methods that a path takes."""
 
     def __init__(self, code: str, detail: str, *, fields: Sequence[FieldFault] = (), allow: Sequence[str] = ()) -> None:

@@ -207,7 +207,7 @@ def store_url(written: str) -> str:
         _port(parts, 1)
         if not re.match(r"(?:/[0-9]{0,5})?\Z", parts.path):
             raise ValueError("after the host and port comes the number of a database, as in redis://127.0.0.1:6379/0")
-    elif not parts.path.startswith("/") or parts.path == "/":
+    elif parts.hostname or not parts.path.startswith("/") or parts.path == "/":
         raise ValueError("unix:// needs the whole path of a socket, as in unix:///run/valkey/valkey.sock")
     return written
 
