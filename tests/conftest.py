@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.flow.issuance import Issuance
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
+from gateway.store.token_register import RedisTokenRegister
+from gateway.store.token_store import RedisTokenStore
 from gateway.store.wire import ask
 
 
@@ -36,3 +39,21 @@ async def store(options: StoreOptions) -> AsyncIterator[Store]:
     await store.start()
     yield store
     await store.close()
+
+
+@pytest.fixture
+def register(store: Store) -> RedisTokenRegister:
+    """Whole records on that store."""
+    return RedisTokenRegister(store)
+
+
+@pytest.fixture
+def tokens(store: Store) -> RedisTokenStore:
+    """Look-ups on that store."""
+    return RedisTokenStore(store)
+
+
+@pytest.fixture
+def issuance(register: RedisTokenRegister) -> Issuance:
+    """The life cycle of tokens on that store."""
+    return Issuance(register, "sgt")

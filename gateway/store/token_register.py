@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+import msgspec
+
 from gateway.core.token_record import TokenRecord
 from gateway.core.token_text import TOKEN_ID
 from gateway.ports import Changed, TokenDraft
@@ -116,9 +118,11 @@ class RedisTokenRegister:
             changed = _changed(await session.script(CHANGE, self._both(token_id), arguments))
             if changed.outcome == "done":
                 await session.settle()
-            if changed.record is not None:
-                changed = changed._replace(record=(await self._records(session, [token_id]))[0])
-            return changed
+            if changed.record is None:
+                return changed
+            # The script's record, not one read afterwards: of parallel changes each is told its own.
+            (used,) = await session.ask(("ZSCORE", self._keys.last_used, token_id))
+            return changed._replace(record=changed.record if used is None else msgspec.structs.replace(changed.record, last_used_at=int(used)))
 
     async def _records(self, session: Session, token_ids: list[str]) -> list[TokenRecord | None]:
         if not token_ids:
