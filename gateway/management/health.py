@@ -39,7 +39,7 @@ class Health:
         facts = {
             "ready": not reasons,
             "reasons": reasons,
-            "policy": {"name": policy.name, "hash": policy.hash, "scopes": len(policy.scopes), "routes": len(policy.routes)},
+            "policy": {"hash": policy.hash, "scopes": len(policy.scopes), "routes": len(policy.routes)},
         }
         return json_response(facts, 503 if reasons else 200, headers={"Retry-After": "1"} if reasons else None)
 

@@ -95,5 +95,5 @@ class ManagementServer:
         server = self._runner.server
         if server is not None:
             server.pre_shutdown()
-            await server.shutdown(timeout_s)
+            await server.shutdown(max(timeout_s, 0.1))  # aiohttp takes 0 for no limit
         await self._runner.cleanup()
