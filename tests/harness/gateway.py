@@ -259,11 +259,11 @@ class GatewayProcess:
             seconds, micros = store.time()
             at = seconds * 1000 + micros // 1000 + in_ms
             live, info = f"sg:live:{{{token_id}}}", f"sg:info:{{{token_id}}}"
-            facts = json.loads(str(store.get(live)))
+            facts = json.loads(str(store.hget(info, "live")))
             facts[4] = at
             with store.pipeline() as pipe:
-                pipe.set(live, json.dumps(facts), keepttl=True)
-                pipe.hset(info, "expires_at", str(at))
+                pipe.hset(info, mapping={"expires_at": str(at), "live": json.dumps(facts)})
+                pipe.set(live, json.dumps(facts), keepttl=True, xx=True)
                 pipe.execute()
 
     def drop_live(self, token_id: str) -> None:
