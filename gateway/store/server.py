@@ -28,17 +28,12 @@ class Store:
         self._sessions = Sessions(options)
 
     async def start(self) -> None:
-        """Check the server and its id. StoreUnavailable says what is wrong and what to do."""
-        async with self._sessions.session() as session:
-            await check_server(session, self.options)
-            self.identity.load()
-            (found,) = await session.ask(("GET", self.keys.meta))
-            if found is None and not self.identity.id:
-                found = await self._name(session)
-            if not self.identity.id and found is not None:
-                # A store that others made: this node remembers it from now on.
-                self.identity.remember(found)
-        self.identity.confirm(found)
+        """Check the server and its id. StoreUnavailable says what is wrong and what to do; the store is closed then."""
+        try:
+            await self._check()
+        except BaseException:
+            await self.close()
+            raise
 
     async def adopt(self) -> None:
         """Accept the store as it is, empty or another than before, and remember it."""
@@ -66,6 +61,18 @@ class Store:
         """End all connections."""
         await self.link.close()
         await self._sessions.close()
+
+    async def _check(self) -> None:
+        async with self._sessions.session() as session:
+            await check_server(session, self.options)
+            self.identity.load()
+            (found,) = await session.ask(("GET", self.keys.meta))
+            if found is None and not self.identity.id:
+                found = await self._name(session)
+            if not self.identity.id and found is not None:
+                # A store that others made: this node remembers it from now on.
+                self.identity.remember(found)
+        self.identity.confirm(found)
 
     async def _name(self, session: Session) -> bytes:
         await session.write(("SET", self.keys.meta, new_id(), "NX"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from redis import exceptions as redis_errors
@@ -98,7 +98,8 @@ class Sessions:
     async def close(self) -> None:
         """End the connections that are kept."""
         while self._idle:
-            await self._idle.pop().disconnect(nowait=True)
+            with suppress(*FAILURES):
+                await self._idle.pop().disconnect()
 
     async def _connected(self) -> AbstractConnection:
         try:
