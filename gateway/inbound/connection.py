@@ -61,6 +61,8 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = (parse_address(peer[0]) if isinstance(peer, tuple) else None) or _NOBODY
         self.plane.connections.add(self)
+        self.plane.counters.connections += 1
+        self.plane.counters.connections_open += 1
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -86,6 +88,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self.transport = None
         self.plane.connections.discard(self)
+        self.plane.counters.connections_open -= 1
         self._gone()
 
     def pause_writing(self) -> None:

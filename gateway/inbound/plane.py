@@ -49,6 +49,7 @@ class DataPlane:
         self.token_mark = settings.token_prefix.encode("ascii") + b"_"
         self.token_form = re.compile(self.token_mark + rb"[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")
         self._account = account
+        self.counters = account.counters
         self._upstreams: Mapping[str, UpstreamRoute] = {
             name: UpstreamRoute(upstream, UpstreamPool(upstream), settings.public_url) for name, upstream in settings.upstreams.items()
         }
@@ -125,7 +126,6 @@ class DataPlane:
             connection.check(now)
         for upstream in self._upstreams.values():
             upstream.pool.sweep(now)
-        self._account.counters.connections_open = len(self.connections)
 
     async def watch_streams(self) -> None:
         """End the open streams of ended tokens, until cancelled."""

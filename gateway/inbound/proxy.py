@@ -85,6 +85,7 @@ class Exchange:
 
     async def _run(self, opening: Opening) -> None:
         request, plane = self._request(), self.plane
+        plane.counters.lookups += bool(opening.token_id)
         verdict = await plane.engine.decide(opening, request.method, self.address, websocket=request.websocket)
         if isinstance(verdict, Allow) and verdict.route.rate_limit is not None and not self._over:
             verdict = await plane.engine.limit(verdict, self.address) or verdict
@@ -241,6 +242,7 @@ class Exchange:
         again = failure.unanswered and connection is not None and connection.served > 1 and not self._retried
         if again and request.method in _RETRIED and not request.has_body and not request.websocket:
             self._retried = True
+            self.plane.counters.upstream_retries += 1
             self._deadline = NEVER
             self.plane.spawn(self, self._run_on_another())
         else:
