@@ -1,7 +1,7 @@
 """How the store is reached: its address, one connection of redis-py, and its errors as StoreUnavailable.
 
 redis-py's own read limit, retries and health checks are off: whoever asks sets one limit for all that it asks, and decides whether to
-connect again. RESP2 is enough here: nothing is pushed on these connections. No password is ever part of a text made here.
+connect again. RESP2 is enough but for the link (``store/link.py``), to which the store pushes. No password is ever part of a text made here.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def check_url(url: str) -> str | None:
     return None
 
 
-def new_connection(options: StoreOptions) -> AbstractConnection:
+def new_connection(options: StoreOptions, protocol: int = 2) -> AbstractConnection:
     """A connection of redis-py that is not yet open. ValueError with check_url's line where the URL is wrong."""
     fault = check_url(options.url)
     if fault:
@@ -87,7 +87,7 @@ def new_connection(options: StoreOptions) -> AbstractConnection:
         arguments["socket_keepalive"] = True
     connection: AbstractConnection = made(
         **arguments,
-        protocol=2,
+        protocol=protocol,
         socket_timeout=None,
         socket_connect_timeout=options.timeout_s,
         retry=Retry(NoBackoff(), 0),
@@ -98,9 +98,9 @@ def new_connection(options: StoreOptions) -> AbstractConnection:
     return connection
 
 
-async def connect(options: StoreOptions) -> AbstractConnection:
+async def connect(options: StoreOptions, protocol: int = 2) -> AbstractConnection:
     """An open connection; the caller limits the time. redis-py's errors as they come."""
-    connection = new_connection(options)
+    connection = new_connection(options, protocol)
     await connection.connect()  # type: ignore[no-untyped-call]
     return connection
 

@@ -21,7 +21,7 @@ class RedisLimitStore:
         """Count one request under ``key``: exactly ``limit.requests`` pass at once, then one an interval. StoreUnavailable."""
         rest = (1, self._store.keys.limit(key), limit.requests, limit.period_ms * 1000)
         (reply,) = await self._store.link.ask([("EVALSHA", LIMIT.sha, *rest)])
-        if isinstance(reply, redis_errors.NoScriptError):
+        if isinstance(reply, redis_errors.ResponseError) and str(reply).startswith("NOSCRIPT"):
             (reply,) = await self._store.link.ask([("EVAL", LIMIT.text, *rest)])
         if isinstance(reply, redis_errors.ResponseError):
             raise unavailable(reply, self._store.options)

@@ -1,17 +1,21 @@
-"""The hot path's connection to the store: what is asked while a round trip is under way goes together with the next one.
+"""A process's link to the store: one connection (RESP3) for look-ups, pushes and heartbeat, read by callbacks.
 
-One round trip at a time keeps replies and questions apart by construction: a caller that is cancelled only gives up its future, the
-round trip ends as if nothing had happened. A round trip that fails or takes longer than ``timeout_s`` ends the connection, and all
-that waits with it; the next question connects again, 100 ms after the last failure at the earliest.
+One connection, because on one a reply can't overtake the push that makes it stale: Redis writes both in the order in which it ran what
+they speak of. Replies are matched to questions by their order. Whoever asks is called back inside the read, before the next push is
+looked at, so that nothing lies between an answer and what is done with it.
+
+redis-py connects (it knows TLS, AUTH and databases); from then on the transport is ours and hiredis reads it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
 
-from redis.asyncio.connection import AbstractConnection
+import hiredis
+from redis import exceptions as redis_errors
 
 from gateway.ports import StoreUnavailable
 from gateway.store.connection import FAILURES, StoreOptions, connect, unavailable
@@ -19,80 +23,189 @@ from gateway.store.session import Command, read_reply
 
 RECONNECT_S: Final = 0.1
 
-Question = tuple[Sequence[Command], "asyncio.Future[list[Any]]", float]
+Replies = list[Any]
+Answered = Callable[[Replies | StoreUnavailable], None]
 
 
-class Link:
-    """Asks the store. Replies are as redis-py reads them (bytes, int, list, None); an error reply stands in its place, not raised."""
+class _Question:
+    """What waits for its replies. An error reply stands in its place, as a ResponseError."""
 
-    def __init__(self, options: StoreOptions) -> None:
+    __slots__ = ("answered", "deadline", "replies", "wanted")
+
+    def __init__(self, wanted: int, deadline: float, answered: Answered) -> None:
+        self.wanted = wanted
+        self.deadline = deadline
+        self.answered = answered
+        self.replies: Replies = []
+
+
+class Link(asyncio.Protocol):
+    """Asks the store, and hears from it. ``greeting`` is sent first on each new connection; ``on_push`` gets each push,
+    ``on_up`` is called when a connection is ready, ``on_down`` when it is lost: all without waiting."""
+
+    def __init__(self, options: StoreOptions, greeting: Sequence[Command] = ()) -> None:
+        self.greeting = greeting
+        self.on_push: Callable[[list[Any]], None] = lambda _: None
+        self.on_up: Callable[[], None] = lambda: None
+        self.on_down: Callable[[], None] = lambda: None
         self._options = options
-        self._queue: list[Question] = []
-        self._task: asyncio.Task[None] | None = None
-        self._connection: AbstractConnection | None = None
+        self._transport: asyncio.Transport | None = None
+        self._reader = hiredis.Reader()
+        self._unsent: list[bytes] = []
+        self._questions: deque[_Question] = deque()
+        self._connecting: asyncio.Task[None] | None = None
         self._failed: StoreUnavailable | None = None
         self._failed_at = float("-inf")
+        self._watch: asyncio.TimerHandle | None = None
+        self._flushing = False
         self._closed = False
 
-    def ask(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        """The replies to ``commands``, in their order. The future may raise StoreUnavailable."""
+    @property
+    def up(self) -> bool:
+        return self._transport is not None
+
+    def keep_up(self) -> None:
+        """Connect if the link is down and the last failure is a while ago. Called now and then by who needs its pushes."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Any]] = loop.create_future()
-        now = loop.time()
+        if self._transport is None and self._connecting is None and not self._closed and loop.time() - self._failed_at >= RECONNECT_S:
+            self._connecting = loop.create_task(self._connect())
+
+    def call(self, commands: Sequence[Command], answered: Answered) -> None:
+        """Ask; ``answered`` is called with the replies in their order, or with why there are none. Questions of one loop turn go out together."""
+        loop = asyncio.get_running_loop()
         if self._closed:
-            answer.set_exception(StoreUnavailable("the connection to the store is closed"))
-        elif self._failed is not None and now - self._failed_at < RECONNECT_S:
-            answer.set_exception(StoreUnavailable(str(self._failed)))
-        else:
-            self._queue.append((commands, answer, now + self._options.timeout_s))
-            if self._task is None:
-                self._task = loop.create_task(self._serve())
+            answered(StoreUnavailable("the connection to the store is closed"))
+            return
+        now = loop.time()
+        if self._transport is None:
+            if self._connecting is None and self._failed is not None and now - self._failed_at < RECONNECT_S:
+                answered(StoreUnavailable(str(self._failed)))
+                return
+            self.keep_up()
+        self._unsent += map(hiredis.pack_command, commands)
+        self._questions.append(_Question(len(commands), now + self._options.timeout_s, answered))
+        if self._watch is None:
+            self._watch = loop.call_at(self._questions[0].deadline, self._look_at_clock)
+        if not self._flushing and self._transport is not None:
+            self._flushing = True
+            loop.call_soon(self._flush)
+
+    def ask(self, commands: Sequence[Command]) -> asyncio.Future[Replies]:
+        """As ``call``, for a coroutine. The future may raise StoreUnavailable."""
+        answer: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
+
+        def settle(replies: Replies | StoreUnavailable) -> None:
+            if answer.done():
+                return
+            if isinstance(replies, StoreUnavailable):
+                answer.set_exception(replies)
+            else:
+                answer.set_result(replies)
+
+        self.call(commands, settle)
         return answer
 
     async def close(self) -> None:
         """End the connection; what waits gets StoreUnavailable."""
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        await self._drop()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
+        self._fail(StoreUnavailable("the connection to the store is closed"))
 
-    async def _serve(self) -> None:
-        questions: list[Question] = []
+    # -- connecting
+
+    async def _connect(self) -> None:
         try:
-            while self._queue:
-                questions, self._queue = self._queue, []
-                await self._round(questions)
+            async with asyncio.timeout(self._options.timeout_s):
+                connection = await connect(self._options, protocol=3)
+                for command in self.greeting:
+                    await connection.send_packed_command(connection.pack_commands([command]))
+                    reply = await read_reply(connection)
+                    if isinstance(reply, Exception):
+                        raise reply
         except FAILURES as error:
-            await self._fail(questions, unavailable(error, self._options))
-        except asyncio.CancelledError:
-            await self._fail(questions, StoreUnavailable("the connection to the store is closed"))
-            raise
-        finally:
-            # Asked while a broken connection was put away.
-            self._task = asyncio.get_running_loop().create_task(self._serve()) if self._queue and not self._closed else None
+            self._connecting = None
+            self._fail(unavailable(error, self._options))
+            return
+        self._connecting = None
+        # All that was asked is answered, so redis-py's reader holds nothing; from here on the bytes are ours.
+        writer = connection._writer  # noqa: SLF001 - there is no public way to hand a connection over
+        assert writer is not None  # noqa: S101 - it has just connected
+        transport = cast("asyncio.Transport", writer.transport)
+        self._reader = hiredis.Reader()
+        transport.set_protocol(self)
+        if transport.is_closing():
+            self._fail(unavailable(ConnectionError("closed"), self._options))
+            return
+        self._owner = connection  # its finaliser would close the transport
+        self._transport = transport
+        self._failed = None
+        self.on_up()
+        self._flush()
 
-    async def _round(self, questions: list[Question]) -> None:
-        async with asyncio.timeout_at(questions[0][2]):
-            if self._connection is None:
-                self._connection = await connect(self._options)
-                self._failed = None
-            connection = self._connection
-            await connection.send_packed_command(connection.pack_commands([command for commands, _, _ in questions for command in commands]))
-            for commands, answer, _ in questions:
-                replies = [await read_reply(connection) for _ in commands]
-                if not answer.done():
-                    answer.set_result(replies)
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._transport is not None and self._unsent:
+            unsent, self._unsent = self._unsent, []
+            self._transport.write(b"".join(unsent))
 
-    async def _fail(self, questions: list[Question], why: StoreUnavailable) -> None:
+    # -- reading
+
+    def data_received(self, data: bytes) -> None:
+        reader = self._reader
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not False:
+                if isinstance(reply, hiredis.PushNotification):
+                    self.on_push(reply)
+                else:
+                    self._take(reply)
+        except hiredis.ProtocolError:
+            self._fail(StoreUnavailable("what answers at the store's address does not speak RESP: check store.url"))
+        except Exception as error:  # noqa: BLE001 - a push that could not be heeded: nothing learnt from this link may be trusted
+            self._fail(StoreUnavailable(f"a message of the store could not be handled ({type(error).__name__}): report this"))
+
+    def _take(self, reply: Any) -> None:
+        if not self._questions:
+            raise hiredis.ProtocolError("a reply that nobody asked for")
+        question = self._questions[0]
+        question.replies.append(redis_errors.ResponseError(str(reply)) if isinstance(reply, hiredis.ReplyError) else reply)
+        if len(question.replies) == question.wanted:
+            self._questions.popleft()
+            question.answered(question.replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._transport = None
+            self._fail(unavailable(exc or ConnectionError("closed"), self._options))
+
+    def eof_received(self) -> bool:
+        return False
+
+    # -- failing
+
+    def _look_at_clock(self) -> None:
+        """A question that is not answered in time ends the link: what comes later could not be told from other answers."""
+        self._watch = None
+        loop = asyncio.get_running_loop()
+        if not self._questions:
+            return
+        if loop.time() >= self._questions[0].deadline:
+            self._fail(unavailable(TimeoutError(), self._options))
+        else:
+            self._watch = loop.call_at(self._questions[0].deadline, self._look_at_clock)
+
+    def _fail(self, why: StoreUnavailable) -> None:
         self._failed, self._failed_at = why, asyncio.get_running_loop().time()
-        waiting, self._queue = questions + self._queue, []
-        for _, answer, _ in waiting:
-            if not answer.done():
-                answer.set_exception(StoreUnavailable(str(why)))
-        await self._drop()
-
-    async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+        if self._connecting is not None and self._connecting is not asyncio.current_task():
+            self._connecting.cancel()
+            self._connecting = None
+        waiting, self._questions = self._questions, deque()
+        self._unsent.clear()
+        self.on_down()
+        for question in waiting:
+            question.answered(StoreUnavailable(str(why)))

@@ -1,130 +1,226 @@
-"""Look-ups of the hot path: those of one loop turn go to the store together, as one MGET.
+"""Look-ups of the hot path: from the cache while it may be believed, else by the link; those of one loop turn as one MGET.
 
-The same round trip asks for the store's id, so that an emptied store is never taken for one without that token, and for its time.
-A token whose live key is gone has ended, or never was: its info key tells, in a second round trip.
+The same round trip asks for the store's id, so that an emptied store is never taken for one without that token. A token whose live key
+is gone has ended, or never was: its info key tells, in a second round trip.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+import contextlib
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
 
 from redis import exceptions as redis_errors
 
 from gateway.core.token_record import LiveRecord
 from gateway.ports import Lookup, StoreUnavailable
 from gateway.store.connection import unavailable
+from gateway.store.record_cache import RecordCache, Unknown, boot_s
 from gateway.store.records import LiveReader
+from gateway.store.scripts import CONFIRM, HEARTBEAT
 from gateway.store.server import Store, milliseconds
 
-Found = dict[str, LiveRecord | StoreUnavailable]
+Found = Callable[[Lookup | StoreUnavailable], None]
+BEATS: Final = 4  # heartbeats a lease
 
 
 class RedisTokenStore:
-    """ports.TokenStore on a Store."""
+    """ports.TokenStore on a Store. ``worker`` is NODE/WORKER; ``on_change`` is called with each id that the store says has changed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, records: int = 0, lease_s: float = 2.0, worker: str = "") -> None:
+        self.worker = worker or f"{node_name()}/0"
+        self.on_change: Callable[[str], None] = lambda _: None
         self._store = store
+        self._lease_s = lease_s
         self._reader = LiveReader()
-        self._waiting: dict[str, list[asyncio.Future[Lookup]]] = {}
-        self._batches: set[asyncio.Task[None]] = set()
+        self._cache = RecordCache(records)
+        self._waiting: dict[str, list[Found]] = {}
+        self._prefix = store.keys.live_prefix.encode()
+        self._caching = bool(records)
+        if records:
+            store.link.greeting = (("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", store.keys.live_prefix),)
+            store.link.on_push = self._pushed
+            store.link.on_up = self._beat
+            store.link.on_down = self._cache.drop_all
+
+    # -- asking
+
+    def at_hand(self, token_id: str) -> tuple[LiveRecord | Unknown | None, int]:
+        """What is known without asking, and the store's time; NOT_AT_HAND where the store has to be asked."""
+        return self._cache.at_hand(token_id)
+
+    def call(self, token_id: str, found: Found) -> None:
+        """Look a token up; ``found`` is called inside the read of the answer. Look-ups of one loop turn go to the store together."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._waiting.setdefault(token_id, []).append(found)
 
     async def fetch(self, token_id: str) -> Lookup:
-        """One record. Look-ups of one loop turn go to the store together; those of one token are one."""
-        loop = asyncio.get_running_loop()
+        """As ``call``, for a coroutine."""
         # Each caller has a future of its own, so that one who is cancelled takes nothing from the others.
-        answer: asyncio.Future[Lookup] = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._send)
-        self._waiting.setdefault(token_id, []).append(answer)
+        answer: asyncio.Future[Lookup] = asyncio.get_running_loop().create_future()
+
+        def settle(found: Lookup | StoreUnavailable) -> None:
+            if answer.done():
+                return
+            if isinstance(found, StoreUnavailable):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)
+
+        self.call(token_id, settle)
         return await answer
 
     async def fetch_many(self, token_ids: Sequence[str]) -> tuple[dict[str, LiveRecord], int]:
         """Several records by id, ended ones too, absent ones left out; and the store's time in Unix milliseconds."""
-        found, absent, now_ms = await self._live(list(dict.fromkeys(token_ids)))
-        if absent:
-            ended, now_ms = await self._ended(absent)
-            found |= ended
-        records = {}
-        for token_id, record in found.items():
-            if isinstance(record, StoreUnavailable):
-                raise record
-            records[token_id] = record
+        records: dict[str, LiveRecord] = {}
+        now_ms = 0
+        for token_id, found in zip(token_ids, await asyncio.gather(*(self._either(token_id) for token_id in token_ids)), strict=True):
+            now_ms = found.now_ms
+            if found.record is not None:
+                records[token_id] = found.record
         return records, now_ms
+
+    async def _either(self, token_id: str) -> Lookup:
+        known, now_ms = self._cache.at_hand(token_id)
+        return await self.fetch(token_id) if isinstance(known, Unknown) else Lookup(known, now_ms)
 
     async def ping(self) -> None:
         """StoreUnavailable unless the store answers and is the one that we know."""
         await self._store.ping()
 
     async def close(self) -> None:
-        """End all connections to the store."""
+        """End all connections to the store, and say that this worker is gone."""
+        self._caching, caching = False, self._caching
+        if caching and self._store.link.up:
+            self._cache.drop_all()
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.link.ask([("ZREM", self._store.keys.workers, self.worker)])
         await self._store.close()
+
+    async def run(self) -> None:
+        """The heartbeat, until cancelled: it keeps the link up, this worker registered and the lease running."""
+        while self._caching:
+            self._store.link.keep_up()
+            self._beat()
+            await asyncio.sleep(self._lease_s / BEATS)
+
+    # -- the look-up
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        task = asyncio.get_running_loop().create_task(self._answer(waiting))
-        self._batches.add(task)
-        task.add_done_callback(self._batches.discard)
-
-    async def _answer(self, waiting: dict[str, list[asyncio.Future[Lookup]]]) -> None:
-        try:
-            found, absent, now_ms = await self._live(list(waiting))
-            for token_id, record in found.items():
-                _settle(waiting.pop(token_id), record, now_ms)
-            if absent:
-                found, now_ms = await self._ended(absent)
-                for token_id in absent:
-                    _settle(waiting.pop(token_id), found.get(token_id), now_ms)
-        except StoreUnavailable as error:
-            for answers in waiting.values():
-                _settle(answers, error, 0)
-
-    async def _live(self, token_ids: list[str]) -> tuple[Found, list[str], int]:
-        """What lives, the ids that have no live key, the time."""
         keys = self._store.keys
-        values, clock = await self._store.link.ask([("MGET", keys.meta, *map(keys.live, token_ids)), ("TIME",)])
-        now_ms = self._check(values, clock)
-        found: Found = {}
-        absent = []
-        for token_id, value in zip(token_ids, values[1:], strict=True):
+        self._store.link.call([("MGET", keys.meta, *map(keys.live, waiting)), ("TIME",)], partial(self._answer_live, waiting))
+
+    def _answer_live(self, waiting: dict[str, list[Found]], replies: list[Any] | StoreUnavailable) -> None:
+        checked = self._checked(replies)
+        if isinstance(checked, StoreUnavailable):
+            _fail(waiting, checked)
+            return
+        (values, _), now_ms = checked
+        absent: dict[str, list[Found]] = {}
+        for (token_id, founds), value in zip(waiting.items(), values[1:], strict=True):
             if value is None:
-                absent.append(token_id)
+                absent[token_id] = founds
             else:
-                found[token_id] = self._read(token_id, value)
-        return found, absent, now_ms
+                self._tell(token_id, value, now_ms, founds, live=True)
+        if absent:
+            keys = self._store.keys
+            asked = [("HGET", keys.info(token_id), "live") for token_id in absent]
+            self._store.link.call([("GET", keys.meta), *asked, ("TIME",)], partial(self._answer_ended, absent))
 
-    async def _ended(self, token_ids: list[str]) -> tuple[Found, int]:
-        keys = self._store.keys
-        asked = [("HGET", keys.info(token_id), "live") for token_id in token_ids]
-        meta, *values, clock = await self._store.link.ask([("GET", keys.meta), *asked, ("TIME",)])
-        now_ms = self._check([meta, *values], clock)
-        return {token_id: self._read(token_id, value) for token_id, value in zip(token_ids, values, strict=True) if value is not None}, now_ms
+    def _answer_ended(self, waiting: dict[str, list[Found]], replies: list[Any] | StoreUnavailable) -> None:
+        checked = self._checked(replies)
+        if isinstance(checked, StoreUnavailable):
+            _fail(waiting, checked)
+            return
+        (_, *values, _), now_ms = checked
+        for (token_id, founds), value in zip(waiting.items(), values, strict=True):
+            self._tell(token_id, value, now_ms, founds, live=False)
 
-    def _check(self, values: Any, clock: Any) -> int:
-        """The store's time, once it is known that the store answered and is ours."""
-        for reply in (values, clock, *(values if isinstance(values, list) else ())):
+    def _checked(self, replies: list[Any] | StoreUnavailable) -> tuple[list[Any], int] | StoreUnavailable:
+        """The replies and the store's time, once it is known that the store answered and is ours."""
+        if isinstance(replies, StoreUnavailable):
+            return replies
+        first, clock = replies[0], replies[-1]
+        for reply in (*replies, *(first if isinstance(first, list) else ())):
             if isinstance(reply, redis_errors.ResponseError):
-                raise unavailable(reply, self._store.options)
-        self._store.identity.confirm(values[0])
-        return milliseconds(clock)
-
-    def _read(self, token_id: str, value: bytes) -> LiveRecord | StoreUnavailable:
-        """The record, or why there is none: the fault of one is not the others'."""
+                return unavailable(reply, self._store.options)
         try:
-            record = self._reader.read(value)
+            self._store.identity.confirm(first[0] if isinstance(first, list) else first)
+        except StoreUnavailable as why:
+            self._cache.drop_all()
+            return why
+        return replies, milliseconds(clock)
+
+    def _tell(self, token_id: str, value: bytes | None, now_ms: int, founds: list[Found], *, live: bool) -> None:
+        """The record, or why there is none: the fault of one is not the others'."""
+        answer: Lookup | StoreUnavailable
+        try:
+            record = None if value is None else self._reader.read(value)
         except ValueError:
-            return StoreUnavailable(f"the record of token {token_id} in the store is damaged: restore it")
-        if record.id != token_id:
-            return StoreUnavailable(f"the store answered with another record than that of token {token_id}")
-        return record
-
-
-def _settle(answers: list[asyncio.Future[Lookup]], found: LiveRecord | StoreUnavailable | None, now_ms: int) -> None:
-    for answer in answers:
-        if answer.done():
-            continue
-        if isinstance(found, StoreUnavailable):
-            answer.set_exception(StoreUnavailable(str(found)))
+            answer = StoreUnavailable(f"the record of token {token_id} in the store is damaged: restore it")
         else:
-            answer.set_result(Lookup(found, now_ms))
+            if record is not None and record.id != token_id:
+                answer = StoreUnavailable(f"the store answered with another record than that of token {token_id}")
+            else:
+                self._cache.keep(token_id, record, live=live)
+                answer = Lookup(record, now_ms)
+        for found in founds:
+            found(answer)
+
+    # -- pushes and heartbeat
+
+    def _pushed(self, push: list[Any]) -> None:
+        if push[0] != b"invalidate":
+            return
+        if push[1] is None:  # FLUSHALL
+            self._cache.drop_all()
+            return
+        keys = self._store.keys
+        for key in push[1]:
+            token_id = key[len(self._prefix) + 1 : -1].decode("ascii", "replace")
+            self._cache.drop(token_id)
+            # From here on every answer about it is younger than the change: that is what is confirmed.
+            self._store.link.call([("EVAL", CONFIRM.text, 1, keys.info(token_id), keys.confirmed, token_id, self.worker)], _ignore)
+            self.on_change(token_id)
+
+    def _beat(self) -> None:
+        link = self._store.link
+        if self._caching and link.up:
+            keys = self._store.keys
+            command = ("EVAL", HEARTBEAT.text, 2, keys.workers, keys.meta, self.worker, int(self._lease_s * 1000))
+            link.call([command], partial(self._beaten, boot_s()))
+
+    def _beaten(self, sent_s: float, replies: list[Any] | StoreUnavailable) -> None:
+        if isinstance(replies, StoreUnavailable) or isinstance(replies[0], redis_errors.ResponseError):
+            return  # no lease: each request asks, until a heartbeat gets through
+        store_id, store_ms, registered = replies[0]
+        try:
+            self._store.identity.confirm(store_id)
+        except StoreUnavailable:
+            self._cache.drop_all()
+            return
+        if not registered:
+            self._cache.drop_all()  # a change may have been answered without us since
+        if self._caching:
+            self._cache.believe(sent_s, self._lease_s, int(store_ms))
+
+
+def node_name() -> str:
+    """A name for this node that no other has: the host's, and something random."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
+def _fail(waiting: dict[str, list[Found]], why: StoreUnavailable) -> None:
+    for founds in waiting.values():
+        for found in founds:
+            found(StoreUnavailable(str(why)))
+
+
+def _ignore(_: object) -> None:
+    pass

@@ -20,3 +20,5 @@ class Script:
 CREATE: Final = Script("record", "create")
 CHANGE: Final = Script("record", "change")
 LIMIT: Final = Script("limit")
+HEARTBEAT: Final = Script("heartbeat")
+CONFIRM: Final = Script("confirm")
