@@ -24,6 +24,7 @@ from gateway.observe.metrics import Counters
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
 from gateway.settings import Address, Secret, Settings
+from gateway.store.confirmations import Confirmations
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.limit_store import RedisLimitStore
 from gateway.store.server import Store
@@ -69,14 +70,15 @@ class Gateway:
         self.settings = settings
         self.store = store
         self._embedded = embedded
-        tokens = RedisTokenStore(store)
+        tokens = RedisTokenStore(store, records=settings.cache_records, lease_s=settings.store.lease_ms / 1000)
         self._tokens = tokens
         self._usage = RedisUsageLedger(store)
         self._counters = Counters()
         self._log = AccessLog(settings.access_log)
         self._engine = Engine(policy, tokens, RedisLimitStore(store), settings.token_prefix)
         self.plane = DataPlane(settings, self._engine, tokens, Account(self._counters, self._log, self._usage), loop)
-        self.issuance = Issuance(RedisTokenRegister(store), settings.token_prefix)
+        self._confirmations = Confirmations(store.options, store.keys, settings.store.lease_ms / 1000)
+        self.issuance = Issuance(RedisTokenRegister(store, self._confirmations), settings.token_prefix)
         app = build_management(
             issuance=self.issuance,
             policy=lambda: self._engine.policy,
@@ -129,7 +131,7 @@ class Gateway:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end)
         loop.add_signal_handler(signal.SIGHUP, hang_up)
-        background = [self.plane.run(), self.plane.watch_streams(), self._log.run(), self._usage.run()]
+        background = [self._tokens.run(), self.plane.run(), self.plane.watch_streams(), self._log.run(), self._usage.run()]
         if self._embedded is not None:
             background.append(self._watch_store(self._embedded))
         tasks = [loop.create_task(keep_running(work)) for work in background]
@@ -143,6 +145,7 @@ class Gateway:
             await self._usage.close()
         await self._log.close()
         await self._management.close()
+        await self._confirmations.close()
         await self._tokens.close()
         await self.store.close()
 

@@ -5,8 +5,8 @@ Every method of a store port may raise StoreUnavailable; the engine turns it int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from gateway.core.route import RateLimit
 from gateway.core.token_record import LiveRecord, TokenRecord
@@ -30,8 +30,23 @@ class Lookup(NamedTuple):
     now_ms: int
 
 
+class Unknown:
+    """The type of NOT_AT_HAND."""
+
+    __slots__ = ()
+
+
+NOT_AT_HAND: Final = Unknown()
+
+
 class TokenStore(Protocol):
     """Look-ups of the hot path."""
+
+    def at_hand(self, token_id: str) -> tuple[LiveRecord | Unknown | None, int]:
+        """What is known of a token without asking the store, and the store's time; NOT_AT_HAND where it has to be asked."""
+
+    def call(self, token_id: str, found: Callable[[Lookup | StoreUnavailable], None]) -> None:
+        """Look a token up; ``found`` is called when the answer is read, before anything else that the store says is looked at."""
 
     async def fetch(self, token_id: str) -> Lookup:
         """One record. Look-ups of one loop turn go to the store together."""
@@ -87,14 +102,25 @@ class TokenDraft(NamedTuple):
         return f"TokenDraft(id={self.id!r})"
 
 
+class Reach(NamedTuple):
+    """How far a change has got. ``nodes``: nodes that had a live worker when the store took it; ``nodes_confirmed``: those whose workers
+    have all dropped what it made wrong. A node that did not confirm had stopped deciding from memory when the change was answered.
+    """
+
+    nodes: int
+    nodes_confirmed: int
+
+
 class Changed(NamedTuple):
     """What became of a change. ``outcome`` is "done", "absent" (no such token), "taken" (the id exists already), "full" (the owner has
-    as many tokens as the policy lets one have), "skewed" (the clocks differ), or the state that forbids it; ``now_ms`` is the store's time.
+    as many tokens as the policy lets one have), "skewed" (the clocks differ), or the state that forbids it; ``now_ms`` is the store's time;
+    ``reach`` is who had to hear of it.
     """
 
     outcome: str
     record: TokenRecord | None
     now_ms: int
+    reach: Reach = Reach(0, 0)
 
 
 class TokenRegister(Protocol):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.flow.issuance import Issuance
 from gateway.settings import Settings, load_settings
+from gateway.store.confirmations import Confirmations
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
@@ -57,7 +58,11 @@ async def open_issuance(settings: Settings) -> AsyncIterator[Issuance]:
     """The life cycle of tokens on the configured store. StoreUnavailable where the store refuses."""
     async with open_server(settings) as store:
         await store.start()
-        yield Issuance(RedisTokenRegister(store), settings.token_prefix)
+        confirmations = Confirmations(store.options, store.keys, settings.store.lease_ms / 1000)
+        try:
+            yield Issuance(RedisTokenRegister(store, confirmations), settings.token_prefix)
+        finally:
+            await confirmations.close()
 
 
 @asynccontextmanager

@@ -15,7 +15,8 @@ from gateway.cli.output import fail, plain_errors, print_json, print_rows, print
 from gateway.cli.store_session import open_issuance
 from gateway.core.policy import Policy
 from gateway.core.token_record import TokenRecord
-from gateway.flow.issuance import MAX_PAGE, OPERATOR, Issuance, Issued, record_json
+from gateway.flow.issuance import MAX_PAGE, OPERATOR, Ended, Issuance, Issued, record_json
+from gateway.flow.token_json import reach_in_words
 from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import load_policy
 from gateway.policy_file.units import duration_ms
@@ -115,7 +116,7 @@ def regenerate(
             fail("--overlap: write whole seconds")
         settings = _settings(config)
         issued, now_ms = _run(settings, lambda issuance: issuance.regenerate(token_id, overlap_ms // 1000))
-        _print_issued(issued, now_ms, _policy_if_sound(settings), as_json=as_json)
+        _print_issued(issued, now_ms, _policy_if_sound(settings), as_json=as_json, renewed=True)
 
 
 @token_app.command()
@@ -129,7 +130,7 @@ def revoke(
     if (token_id is None) == (owner is None):
         fail("write the ID of one token, or --owner S for all of an owner's")
     if token_id is not None:
-        _one(config, lambda issuance: issuance.revoke(token_id), as_json=as_json)
+        _end(config, lambda issuance: issuance.revoke(token_id), as_json=as_json)
         return
     with plain_errors():
         settings = _settings(config)
@@ -144,7 +145,7 @@ def revoke(
 @token_app.command()
 def suspend(token_id: _Id, as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Stop a token until it is resumed; its expiry goes on."""
-    _one(config, lambda issuance: issuance.suspend(token_id), as_json=as_json)
+    _end(config, lambda issuance: issuance.suspend(token_id), as_json=as_json)
 
 
 @token_app.command()
@@ -187,14 +188,28 @@ def _one(config: Path | None, work: Callable[[Issuance], Awaitable[TokenRecord]]
             print_rows(("FIELD", "VALUE"), [(name.replace("_", " "), _cell(value)) for name, value in facts.items()])
 
 
-def _print_issued(issued: Issued, now_ms: int, policy: Policy | None, *, as_json: bool) -> None:
+def _end(config: Path | None, work: Callable[[Issuance], Awaitable[Ended]], *, as_json: bool) -> None:
+    with plain_errors():
+        settings = _settings(config)
+        ended, now_ms = _run(settings, work)
+        facts = record_json(ended.token, now_ms, _policy_if_sound(settings))
+        if as_json:
+            print_json({"token": facts, **ended.reach._asdict()})
+            return
+        print_rows(("FIELD", "VALUE"), [(name.replace("_", " "), _cell(value)) for name, value in facts.items()])
+        typer.echo(reach_in_words(ended.reach), err=True)
+
+
+def _print_issued(issued: Issued, now_ms: int, policy: Policy | None, *, as_json: bool, renewed: bool = False) -> None:
     facts = record_json(issued.token, now_ms, policy)
     if as_json:
-        print_json({"token": facts, "secret": issued.secret})
+        print_json({"token": facts, "secret": issued.secret} | (issued.reach._asdict() if renewed else {}))
         return
     typer.echo(issued.secret)
     told = f'token {facts["id"]} "{printable(facts["name"])}" of {printable(facts["owner"])}: {_access(facts)}, until {facts["expires_at"]}'
     typer.echo(f"{told}. The secret above is not kept: store it now; if it gets lost, regenerate.", err=True)
+    if renewed:
+        typer.echo(reach_in_words(issued.reach), err=True)
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, Token
 from gateway.core.token_text import RandomBytes, digest, make_text, make_token
 from gateway.flow import token_fields as check
 from gateway.flow.token_json import record_json
-from gateway.ports import Changed, StoreUnavailable, TokenDraft, TokenPage, TokenRegister
+from gateway.ports import Changed, Reach, StoreUnavailable, TokenDraft, TokenPage, TokenRegister
 
 __all__ = ["OPERATOR", "Issuance", "IssuanceRefused", "Issued", "record_json"]
 
@@ -48,13 +48,21 @@ class IssuanceRefused(Exception):  # noqa: N818 - a refusal, not an error
 
 
 class Issued(NamedTuple):
-    """A token and its secret, which is shown once."""
+    """A token and its secret, which is shown once; ``reach`` of the change, where there was something to end."""
 
     token: TokenRecord
     secret: str
+    reach: Reach = Reach(0, 0)
 
     def __repr__(self) -> str:
         return f"Issued(token={self.token!r})"
+
+
+class Ended(NamedTuple):
+    """A token that was revoked or suspended, and how far that has got."""
+
+    token: TokenRecord
+    reach: Reach
 
 
 class Issuance:
@@ -148,15 +156,17 @@ class Issuance:
         _refuse_invalid(faults)
         text = make_text(self._prefix, token_id, self._random)
         changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000)
-        return Issued(self._done(changed, token_id), text)
+        return Issued(self._done(changed, token_id), text, changed.reach)
 
-    async def revoke(self, token_id: str) -> TokenRecord:
+    async def revoke(self, token_id: str) -> Ended:
         """End the token for good. Once more does nothing."""
-        return self._done(await self._register.revoke(token_id), token_id)
+        changed = await self._register.revoke(token_id)
+        return Ended(self._done(changed, token_id), changed.reach)
 
-    async def suspend(self, token_id: str) -> TokenRecord:
+    async def suspend(self, token_id: str) -> Ended:
         """Stop the token until it is resumed; its expiry goes on. Once more does nothing."""
-        return self._done(await self._register.suspend(token_id), token_id)
+        changed = await self._register.suspend(token_id)
+        return Ended(self._done(changed, token_id), changed.reach)
 
     async def resume(self, token_id: str) -> TokenRecord:
         """Let a suspended token work again. Of an active one does nothing."""
@@ -170,7 +180,7 @@ class Issuance:
             for token_id in await self._register.ids_of(owner):
                 record, now_ms = await self._register.record(token_id)
                 if record is not None and record.state_at(now_ms) in {ACTIVE, SUSPENDED}:
-                    ended[token_id] = await self.revoke(token_id)
+                    ended[token_id] = (await self.revoke(token_id)).token
             if len(ended) == before:
                 return list(ended.values())
 

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.core.policy import Policy
 from gateway.core.scope import MANAGE
 from gateway.core.token_record import TokenRecord
+from gateway.ports import Reach
 
 
 def record_json(record: TokenRecord, now_ms: int, policy: Policy | None) -> dict[str, Any]:
@@ -42,3 +43,15 @@ def scopes_added_since(record: TokenRecord, policy: Policy) -> int:
 def rfc3339(ms: int) -> str:
     """Unix milliseconds as ``2026-11-25T03:43:14Z``."""
     return dt.datetime.fromtimestamp(ms // 1000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def reach_in_words(reach: Reach) -> str:
+    """How far a change has got, for a person: it holds everywhere in any case."""
+    nodes, confirmed = reach
+    if not nodes:
+        return "ended everywhere; no node is running"
+    if confirmed == nodes:
+        return f"ended everywhere; {'the node has' if nodes == 1 else f'all {nodes} nodes have'} confirmed"
+    missing = nodes - confirmed
+    others = "the node" if nodes == 1 else "the other" if missing == 1 else f"the other {missing}"
+    return f"ended everywhere; {confirmed} of {nodes} nodes confirmed, {others} had stopped deciding from memory"

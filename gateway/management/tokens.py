@@ -11,7 +11,7 @@ from aiohttp import web
 from gateway.core.policy import Policy
 from gateway.core.token_record import TokenRecord
 from gateway.flow import token_fields
-from gateway.flow.issuance import Issuance, Issued, record_json
+from gateway.flow.issuance import Ended, Issuance, Issued, record_json
 from gateway.management.payload import (
     Checked,
     Listing,
@@ -98,7 +98,7 @@ class TokenCalls:
     async def suspend(self, request: web.Request) -> web.Response:
         """Stop the token until it is resumed."""
         demand(Nothing, await read_body(request))
-        return self._told(await self._issuance.suspend(request.match_info["id"]))
+        return self._told_ended(await self._issuance.suspend(request.match_info["id"]))
 
     async def resume(self, request: web.Request) -> web.Response:
         """Let a suspended token work again."""
@@ -107,7 +107,7 @@ class TokenCalls:
 
     async def revoke(self, request: web.Request) -> web.Response:
         """End the token for good."""
-        return self._told(await self._issuance.revoke(request.match_info["id"]))
+        return self._told_ended(await self._issuance.revoke(request.match_info["id"]))
 
     def _shown(self, token: TokenRecord) -> dict[str, Any]:
         return record_json(token, self._issuance.now_ms(), self._policy())
@@ -115,9 +115,14 @@ class TokenCalls:
     def _told(self, token: TokenRecord) -> web.Response:
         return json_response({"token": self._shown(token)})
 
+    def _told_ended(self, ended: Ended) -> web.Response:
+        return json_response({"token": self._shown(ended.token), **ended.reach._asdict()})
+
     def _told_once(self, issued: Issued, status: int) -> web.Response:
-        headers = {"Location": f"{PATH}/{issued.token.id}"} if status == 201 else {}
-        return json_response({"token": self._shown(issued.token), "secret": issued.secret}, status, headers=headers)
+        facts = {"token": self._shown(issued.token), "secret": issued.secret}
+        if status == 201:
+            return json_response(facts, status, headers={"Location": f"{PATH}/{issued.token.id}"})
+        return json_response(facts | issued.reach._asdict(), status)
 
 
 def _rule_faults(body: Checked, wrong: set[str], policy: Policy) -> list[FieldFault]:

@@ -90,6 +90,11 @@ class Link(asyncio.Protocol):
             self._flushing = True
             loop.call_soon(self._flush)
 
+    def tell(self, command: Command) -> None:
+        """Send a command that is answered by a push (SUBSCRIBE), where the link is up."""
+        if self._transport is not None:
+            self._transport.write(hiredis.pack_command(command))
+
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[Replies]:
         """As ``call``, for a coroutine. The future may raise StoreUnavailable."""
         answer: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from typing import Final
 
 from gateway.core.token_record import LiveRecord
+from gateway.ports import NOT_AT_HAND, Unknown
 
 ABSENT_LIMIT: Final = 10_000
 
@@ -19,15 +20,6 @@ ABSENT_LIMIT: Final = 10_000
 def boot_s() -> float:
     """Seconds on CLOCK_BOOTTIME."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class Unknown:
-    """The type of NOT_AT_HAND."""
-
-    __slots__ = ()
-
-
-NOT_AT_HAND: Final = Unknown()
 
 
 class RecordCache:

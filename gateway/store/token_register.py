@@ -14,6 +14,7 @@ import msgspec
 from gateway.core.token_record import TokenRecord
 from gateway.core.token_text import TOKEN_ID
 from gateway.ports import Changed, TokenDraft
+from gateway.store.confirmations import Confirmations
 from gateway.store.records import draft_fields, read_info, stored_digest
 from gateway.store.scripts import CHANGE, CREATE
 from gateway.store.server import Store
@@ -29,9 +30,10 @@ Entry = tuple[str, int]  # token id, time of creation in the index
 class RedisTokenRegister:
     """ports.TokenRegister on a Store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, confirmations: Confirmations) -> None:
         self._store = store
         self._keys = store.keys
+        self._confirmations = confirmations
 
     async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int) -> Changed:
         """Make the token. The outcome is done, taken, full or skewed."""
@@ -54,15 +56,15 @@ class RedisTokenRegister:
 
     async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int) -> Changed:
         """A new secret; the old one works on for ``overlap_ms``, never past the token's expiry."""
-        return await self._change(token_id, "regenerate", stored_digest(digest), overlap_ms)
+        return await self._end(token_id, "regenerate", stored_digest(digest), overlap_ms)
 
     async def revoke(self, token_id: str) -> Changed:
         """End the token for good."""
-        return await self._change(token_id, "revoke")
+        return await self._end(token_id, "revoke")
 
     async def suspend(self, token_id: str) -> Changed:
         """Stop the token until it is resumed."""
-        return await self._change(token_id, "suspend")
+        return await self._end(token_id, "suspend")
 
     async def resume(self, token_id: str) -> Changed:
         """Let a suspended token work again."""
@@ -111,18 +113,36 @@ class RedisTokenRegister:
     def _both(self, token_id: str) -> tuple[str, str]:
         return self._keys.live(token_id), self._keys.info(token_id)
 
+    async def _end(self, token_id: str, *arguments: Any) -> Changed:
+        """A change after which something must not be accepted any more: it is answered when that holds on every worker (G3)."""
+        confirmations = self._confirmations
+        await confirmations.listen()
+        with confirmations.expecting(token_id) as expected:
+            changed, workers, age_ms = await self._step(token_id, arguments)
+            if changed.outcome != "done" or changed.record is None:
+                return changed
+            # A repeat changes nothing, so nobody confirms it: it waits for what is left of the lease since the change itself.
+            within_s = confirmations.lease_s - age_ms / 1000
+            return changed._replace(reach=await confirmations.wait(expected, changed.record.version, workers, within_s))
+
     async def _change(self, token_id: str, *arguments: Any) -> Changed:
+        return (await self._step(token_id, arguments))[0]
+
+    async def _step(self, token_id: str, arguments: tuple[Any, ...]) -> tuple[Changed, list[str], int]:
+        """A change, the workers that were live when the store took it, and how long ago in ms the token was last changed."""
         async with self._store.session() as (session, now_ms):
             if not TOKEN_ID.match(token_id):
-                return Changed("absent", None, now_ms)
-            changed = _changed(await session.script(CHANGE, self._both(token_id), arguments))
+                return Changed("absent", None, now_ms), [], 0
+            outcome, clock, age_ms, workers, info = await session.script(CHANGE, (*self._both(token_id), self._keys.workers), arguments)
+            changed = Changed(outcome.decode(), read_info(info), int(clock))
             if changed.outcome == "done":
                 await session.settle()
-            if changed.record is None:
-                return changed
-            # The script's record, not one read afterwards: of parallel changes each is told its own.
-            (used,) = await session.ask(("ZSCORE", self._keys.last_used, token_id))
-            return changed._replace(record=changed.record if used is None else msgspec.structs.replace(changed.record, last_used_at=int(used)))
+            if changed.record is not None:
+                # The script's record, not one read afterwards: of parallel changes each is told its own.
+                (used,) = await session.ask(("ZSCORE", self._keys.last_used, token_id))
+                if used is not None:
+                    changed = changed._replace(record=msgspec.structs.replace(changed.record, last_used_at=int(used)))
+            return changed, [worker.decode() for worker in workers], int(age_ms)
 
     async def _records(self, session: Session, token_ids: list[str]) -> list[TokenRecord | None]:
         if not token_ids:

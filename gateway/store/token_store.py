@@ -17,9 +17,9 @@ from typing import Any, Final
 from redis import exceptions as redis_errors
 
 from gateway.core.token_record import LiveRecord
-from gateway.ports import Lookup, StoreUnavailable
+from gateway.ports import Lookup, StoreUnavailable, Unknown
 from gateway.store.connection import unavailable
-from gateway.store.record_cache import RecordCache, Unknown, boot_s
+from gateway.store.record_cache import RecordCache, boot_s
 from gateway.store.records import LiveReader
 from gateway.store.scripts import CONFIRM, HEARTBEAT
 from gateway.store.server import Store, milliseconds

@@ -1,15 +1,15 @@
--- ARGV: action, then its arguments. Answers {outcome, now, field, value, ...}; the outcome is done, absent, or the state that forbids it.
+-- KEYS[3]: workers. ARGV: action, then its arguments. Answers {outcome, now, age, workers, {field, value, ...}}: the outcome is done, absent, or
+-- the state that forbids it; age is how long ago in ms the token was last changed; workers are those that may still know it as it was before.
 local action = ARGV[1]
 local record = fields()
 if not record.id then
-  return {'absent', digits(NOW)}
+  return {'absent', digits(NOW), '0', {}, {}}
 end
+local changed_at = tonumber(record.changed_at or '0')
 
 local function answer(outcome)
-  local reply = redis.call('HGETALL', INFO)
-  table.insert(reply, 1, digits(NOW))
-  table.insert(reply, 1, outcome)
-  return reply
+  local workers = outcome == 'done' and redis.call('ZRANGEBYSCORE', KEYS[3], digits(NOW), '+inf') or {}
+  return {outcome, digits(NOW), digits(NOW - changed_at), workers, redis.call('HGETALL', INFO)}
 end
 
 local expired = NOW >= tonumber(record.expires_at)
@@ -44,5 +44,7 @@ else
   record.state = state
 end
 record.version = digits(record.version + 1)
+record.changed_at = digits(NOW)
+changed_at = NOW
 keep(record)
 return answer('done')

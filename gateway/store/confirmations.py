@@ -1,0 +1,97 @@
+"""Waiting until a change has reached every worker that might decide by what was before.
+
+Workers say what they have dropped on a channel. Who changes something listens first, then changes, then waits: until all workers that
+were live when the store took the change have confirmed its version, or until one lease has passed since; after that none of them can
+decide from memory what it knew before (docs/revocation.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gateway.ports import Reach
+from gateway.store.connection import StoreOptions
+from gateway.store.keys import Keys
+from gateway.store.link import Link
+
+
+class _Expected:
+    """What has been confirmed for one token since somebody began to listen."""
+
+    __slots__ = ("news", "versions")
+
+    def __init__(self) -> None:
+        self.versions: dict[str, int] = {}
+        self.news = asyncio.Event()
+
+
+class Confirmations:
+    """Listens on a link of its own, opened when it is first needed."""
+
+    def __init__(self, options: StoreOptions, keys: Keys, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self._timeout_s = options.timeout_s
+        self._channel = keys.confirmed
+        self._expected: dict[str, list[_Expected]] = {}
+        self._listening = asyncio.Event()
+        self._link = Link(options)
+        self._link.on_up = lambda: self._link.tell(("SUBSCRIBE", self._channel))
+        self._link.on_down = self._listening.clear
+        self._link.on_push = self._heard
+
+    async def listen(self) -> None:
+        """Listen from now on. Where that fails within the store's time limit, changes wait for a whole lease."""
+        self._link.keep_up()
+        if not self._listening.is_set():
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._listening.wait()
+            except TimeoutError:
+                return
+
+    @contextmanager
+    def expecting(self, token_id: str) -> Iterator[_Expected]:
+        """Collect what is confirmed for a token."""
+        expected = _Expected()
+        self._expected.setdefault(token_id, []).append(expected)
+        try:
+            yield expected
+        finally:
+            others = self._expected[token_id]
+            others.remove(expected)
+            if not others:
+                del self._expected[token_id]
+
+    async def wait(self, expected: _Expected, version: int, workers: Collection[str], within_s: float) -> Reach:
+        """Until all ``workers`` (NODE/WORKER) have confirmed ``version`` or a later one, for ``within_s`` seconds at most."""
+        missing = self._missing(expected, version, workers)
+        try:
+            async with asyncio.timeout(max(0.0, within_s)):
+                while missing:
+                    expected.news.clear()
+                    await expected.news.wait()
+                    missing = self._missing(expected, version, workers)
+        except TimeoutError:
+            missing = self._missing(expected, version, workers)
+        nodes = {worker.rpartition("/")[0] for worker in workers}
+        return Reach(len(nodes), len(nodes - {worker.rpartition("/")[0] for worker in missing}))
+
+    async def close(self) -> None:
+        """Listen no more."""
+        await self._link.close()
+
+    @staticmethod
+    def _missing(expected: _Expected, version: int, workers: Collection[str]) -> list[str]:
+        return [worker for worker in workers if expected.versions.get(worker, 0) < version]
+
+    def _heard(self, push: list[Any]) -> None:
+        if push[0] == b"subscribe":
+            self._listening.set()
+        elif push[0] == b"message":
+            token_id, version, worker = push[2].decode().split(" ", 2)
+            for expected in self._expected.get(token_id, ()):
+                expected.versions[worker] = max(int(version), expected.versions.get(worker, 0))
+                expected.news.set()
