@@ -153,11 +153,11 @@ async def test_emptied_store_is_unavailable_and_knows_no_unknown_token(
     token = await make()
     ask(valkey.socket, "FLUSHALL", timeout_s=5)
     for token_id in (token.id, NOBODY):
-        with pytest.raises(StoreUnavailable, match="was emptied.*store adopt"):
+        with pytest.raises(StoreUnavailable, match=r"was emptied.*store adopt"):
             await tokens.fetch(token_id)
     with pytest.raises(StoreUnavailable, match="was emptied"):
         await tokens.ping()
-    with pytest.raises(StoreUnavailable, match="was emptied.*store adopt"):  # also after a restart
+    with pytest.raises(StoreUnavailable, match=r"was emptied.*store adopt"):  # also after a restart
         async with opened(options):
             pass
 
