@@ -111,7 +111,7 @@ class Demo:
             ("200: the page that the first one names as next", f'{bearer} "{api}/worklogs?offset=2&limit=2"'),
             ("200: a search by POST only reads: view is enough for it", f"{bearer} {send} '{{}}' \"{api}/worklogs/search?limit=1\""),
             ("200: a new worklog: the token may manage them", f"{bearer} {send} '{body}' {api}/worklogs"),
-            ("403: the token may view teams, not make them", f'{bearer} --json \'{{"name": "New"}}\' {api}/teams'),
+            ("403: the token may view teams, not make them", f'{bearer} {send} \'{{"name": "New"}}\' {api}/teams'),
             ("403: the token does not hold the scope accounts", f"{bearer} {api}/accounts"),
             ("404: left out of the policy on purpose, as is all that it does not name", f"{bearer} {api}/skills"),
             ("401: no token", f"{api}/worklogs"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.core.client_address import Address, parse_address
 from gateway.core.decision import denied
-from gateway.inbound.parser import HeadFault, RequestParser, check_request_line
+from gateway.inbound.parser import HeadFault, RequestParser, check_request_line, classify
 from gateway.inbound.proxy import Exchange
 from gateway.inbound.request import GatewayRequest
 from gateway.inbound.tunnel import Tunnel
@@ -189,6 +189,8 @@ class ClientConnection(asyncio.Protocol):
         line = data[: max(line_end, 0)]
         if line_end >= 0 and not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
             check_request_line(line)
+        if line.count(b" ") > 2:  # llhttp takes more blanks than RFC 9112 section 3 has
+            raise classify(line + b"\r\n\r\n")
         if end < 0:
             if len(data) > limits.head:
                 raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")

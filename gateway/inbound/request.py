@@ -112,7 +112,10 @@ class GatewayRequest:
         return [part for name, value in fields if names[name] == 0 and fold(name) not in named for part in (name, b": ", value, b"\r\n")]
 
     def drop_tokens(self, form: re.Pattern[bytes]) -> None:
-        """Take out the fields that hold a text of token form: a token in another place than Authorization must not go up (G7)."""
+        """Take out the fields that hold a text of token form: a token in another place than Authorization must not go up (G7).
+        HeadFault where that is Host, without which there is no request."""
+        if form.search(self.host):
+            raise HeadFault("request_invalid", "The Host field holds a token: send it as Authorization: Bearer TOKEN.")
         kept, self.kept = self.kept, []
         for at in range(0, len(kept), 4):
             if not form.search(kept[at + 2]) and not form.search(kept[at]):

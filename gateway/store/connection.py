@@ -6,6 +6,7 @@ connect again. RESP2 is enough but for the link (``store/link.py``), to which th
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,12 @@ _ADVICE: Final = {
     "NOPERM": "does not let this user do what the gateway needs: widen its ACL to the keys and commands",
     "MASTERDOWN": "has lost its primary",
     "CLUSTERDOWN": "is a cluster that is down",
+}
+_REASONS: Final[dict[type[BaseException], str]] = {
+    ConnectionRefusedError: "nothing listens there",
+    FileNotFoundError: "there is no such socket",
+    PermissionError: "this user may not use that socket",
+    socket.gaierror: "its name does not resolve",
 }
 
 
@@ -110,42 +117,36 @@ def unavailable(error: BaseException, options: StoreOptions, *, written: bool = 
     if isinstance(error, StoreUnavailable):
         return error
     where = f"the store at {address(options.url)}"
-    for kind, advice in _ADVICE.items():
-        if _is(error, kind):
-            return StoreUnavailable(f"{where} {advice}", written=False)
-    if isinstance(error, redis_errors.TimeoutError | TimeoutError):
+    cause = _cause(error)
+    if isinstance(cause, redis_errors.TimeoutError | TimeoutError):
         return StoreUnavailable(f"{where} did not answer within {options.timeout_s * 1000:g} ms (store.timeout)", written=written)
-    if isinstance(error, redis_errors.ResponseError):
-        return StoreUnavailable(f"{where} refused a command: {str(error).split(' ', 1)[0]}", written=written)
-    return StoreUnavailable(f"{where} cannot be reached: {_reason(error)}; start it, or mend store.url", written=written)
+    code = _code(cause)
+    if code in _ADVICE:
+        # The server refused before it did anything.
+        return StoreUnavailable(f"{where} {_ADVICE[code]}")
+    if code:
+        return StoreUnavailable(f"{where} refused a command: {code}", written=written)
+    return StoreUnavailable(f"{where} cannot be reached: {_reason(cause)}; start it, or mend store.url", written=written)
 
 
-# redis-py cuts the code off the texts of the errors that have a class of their own.
-_CLASSES: Final[dict[str, type[Exception]]] = {
-    "OOM": redis_errors.OutOfMemoryError,
-    "READONLY": redis_errors.ReadOnlyError,
-    "LOADING": redis_errors.BusyLoadingError,
-    "NOPERM": redis_errors.NoPermissionError,
-    "MASTERDOWN": redis_errors.MasterDownError,
-}
+def _cause(error: BaseException) -> BaseException:
+    """What redis-py's ConnectionError stands for: it wraps the system's errors and the refusals of a handshake alike."""
+    inner = error.__cause__ or error.__context__
+    return inner if type(error) is redis_errors.ConnectionError and isinstance(inner, OSError | redis_errors.RedisError) else error
 
 
-def _is(error: BaseException, kind: str) -> bool:
-    text = str(error)
-    if kind == "NOAUTH":
-        return isinstance(error, redis_errors.AuthenticationError) and "required" in text.lower()
-    if kind == "WRONGPASS":
-        return isinstance(error, redis_errors.AuthenticationError)
-    if kind in _CLASSES and isinstance(error, _CLASSES[kind]):
-        return True
-    return isinstance(error, redis_errors.ResponseError) and text.startswith(f"{kind} ")
+def _code(error: BaseException) -> str:
+    """The first word of a server's refusal, "" where it is none."""
+    if not isinstance(error, redis_errors.RedisError):
+        return ""
+    code: str | None = error.status_code
+    if code is None and isinstance(error, redis_errors.ResponseError):
+        code = str(error).split(" ", 1)[0]
+    return code or ""
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error)
-    for sign, plain in (("refused", "nothing listens there"), ("No such file", "there is no such socket"), ("Permission denied", "permission denied")):
-        if sign in text:
+    for kind, plain in _REASONS.items():
+        if isinstance(error, kind):
             return plain
-    if "resolve" in text or "Name or service" in text or "address associated" in text:
-        return "its name does not resolve"
     return "the connection was lost"

@@ -10,6 +10,7 @@ All calls here block: they belong before the event loop, or into a thread.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.util
 import os
@@ -183,6 +184,9 @@ class EmbeddedStore:
                 continue
             break
         self.socket.unlink(missing_ok=True)
+        if self.socket.parent != self.data_dir:
+            with contextlib.suppress(OSError):
+                self.socket.parent.rmdir()
 
     def _answers(self) -> bool:
         return ask(self.socket, "PING", timeout_s=1) == b"+PONG"
@@ -194,8 +198,6 @@ class EmbeddedStore:
                 raise StoreUnavailable(f"{self.data_dir} cannot be written: give the gateway a store.data_dir of its own")
         except OSError as error:
             raise StoreUnavailable(f"{self.data_dir} cannot be used as store.data_dir: {error.strerror}") from error
-        if self.socket.parent != self.data_dir:
-            _private_folder(self.socket.parent)
 
     def _lock_file(self, name: str) -> int:
         path = self.data_dir / name
@@ -242,7 +244,9 @@ class EmbeddedStore:
         raise StoreUnavailable(f"a store's server that nobody manages{f' (process {pid})' if pid else ''} holds {self.data_dir} and does not end: end it")
 
     def _clear_socket(self) -> None:
-        """Remove what a dead server left: the lock has shown that none lives."""
+        """Make room for the socket: the locks have shown that no server lives and that no other starts."""
+        if self.socket.parent != self.data_dir:
+            _private_folder(self.socket.parent)
         try:
             if not stat.S_ISSOCK(self.socket.lstat().st_mode):
                 raise StoreUnavailable(f"{self.socket} is in the way of the store's socket: move it")

@@ -17,7 +17,9 @@ from gateway.store.token_register import RedisTokenRegister
 Make = Callable[..., Awaitable[TokenText]]
 
 
-def draft(token: TokenText, *, owner: str = "u1", grants: tuple[str, ...] = ("worklogs:view",), lifetime_ms: int = 86_400_000, ips: tuple[str, ...] = ()) -> TokenDraft:
+def draft(
+    token: TokenText, *, owner: str = "u1", grants: tuple[str, ...] = ("worklogs:view",), lifetime_ms: int = 86_400_000, ips: tuple[str, ...] = ()
+) -> TokenDraft:
     return TokenDraft(token.id, digest(token.text), "CI", owner, "custom", grants, ("worklogs", "teams"), lifetime_ms, ips, "")
 
 

@@ -33,7 +33,9 @@ async def both(store: Store, token_id: str) -> tuple[bytes | None, bytes | None,
     """Live value, the same in the info hash, and when each key ends."""
     async with store.session() as (session, _):
         live, info = store.keys.live(token_id), store.keys.info(token_id)
-        _, *_, (value, copy, ends, kept) = await session.ask(("MULTI",), ("GET", live), ("HGET", info, "live"), ("PEXPIRETIME", live), ("PEXPIRETIME", info), ("EXEC",))
+        _, *_, (value, copy, ends, kept) = await session.ask(
+            ("MULTI",), ("GET", live), ("HGET", info, "live"), ("PEXPIRETIME", live), ("PEXPIRETIME", info), ("EXEC",)
+        )
     return value, copy, ends, kept
 
 
@@ -111,7 +113,9 @@ async def test_id_that_exists_is_taken_and_stays_as_it_was(register: RedisTokenR
     assert await both(store, token.id) == before
 
 
-async def test_change_on_an_emptied_store_is_unavailable_not_unknown(make: Make, issuance: Issuance, register: RedisTokenRegister, valkey: EmbeddedStore) -> None:
+async def test_change_on_an_emptied_store_is_unavailable_not_unknown(
+    make: Make, issuance: Issuance, register: RedisTokenRegister, valkey: EmbeddedStore
+) -> None:
     token = await make()
     ask(valkey.socket, "FLUSHALL", timeout_s=5)
     for work in (issuance.get, issuance.revoke, issuance.regenerate):
@@ -199,7 +203,9 @@ async def test_server_of_the_operators_own_without_append_only_file_carries_on(o
     ],
     ids=["full", "read-only", "narrow ACL", "too few replicas"],
 )
-async def test_store_that_takes_no_change_is_unavailable_and_nothing_was_written(own_server: EmbeddedStore, tmp_path: Path, break_it: tuple[str, ...], told: str) -> None:
+async def test_store_that_takes_no_change_is_unavailable_and_nothing_was_written(
+    own_server: EmbeddedStore, tmp_path: Path, break_it: tuple[str, ...], told: str
+) -> None:
     store = Store(StoreOptions(own_server.url, tmp_path / "data", timeout_s=5, embedded=True))
     await store.start()
     register, token = RedisTokenRegister(store), make_token("sgt", os.urandom)

@@ -82,7 +82,9 @@ async def test_look_ups_of_one_turn_are_one_round_trip(tokens: RedisTokenStore, 
     assert await calls(store, "hget") == 0
 
 
-async def test_ended_and_unknown_tokens_take_one_more_round_trip(tokens: RedisTokenStore, store: Store, make: Make, register: RedisTokenRegister, valkey: EmbeddedStore) -> None:
+async def test_ended_and_unknown_tokens_take_one_more_round_trip(
+    tokens: RedisTokenStore, store: Store, make: Make, register: RedisTokenRegister, valkey: EmbeddedStore
+) -> None:
     living, ended = await make(), await make()
     await register.revoke(ended.id)
     ask(valkey.socket, "CONFIG", "RESETSTAT", timeout_s=5)
@@ -145,15 +147,17 @@ async def test_1000_cancelled_look_ups_never_cross(tokens: RedisTokenStore, make
     assert told > 500
 
 
-async def test_emptied_store_is_unavailable_and_knows_no_unknown_token(tokens: RedisTokenStore, make: Make, valkey: EmbeddedStore, options: StoreOptions) -> None:
+async def test_emptied_store_is_unavailable_and_knows_no_unknown_token(
+    tokens: RedisTokenStore, make: Make, valkey: EmbeddedStore, options: StoreOptions
+) -> None:
     token = await make()
     ask(valkey.socket, "FLUSHALL", timeout_s=5)
     for token_id in (token.id, NOBODY):
-        with pytest.raises(StoreUnavailable, match="was emptied.*store adopt"):
+        with pytest.raises(StoreUnavailable, match=r"was emptied.*store adopt"):
             await tokens.fetch(token_id)
     with pytest.raises(StoreUnavailable, match="was emptied"):
         await tokens.ping()
-    with pytest.raises(StoreUnavailable, match="was emptied.*store adopt"):  # also after a restart
+    with pytest.raises(StoreUnavailable, match=r"was emptied.*store adopt"):  # also after a restart
         async with opened(options):
             pass
 
@@ -187,7 +191,9 @@ async def test_adopted_empty_store_knows_no_token(tokens: RedisTokenStore, make:
         assert (await RedisTokenStore(store).fetch(token.id)).record is None
 
 
-async def test_first_start_of_a_second_node_takes_the_store_as_it_is(store: Store, tokens: RedisTokenStore, make: Make, options: StoreOptions, tmp_path: Path) -> None:
+async def test_first_start_of_a_second_node_takes_the_store_as_it_is(
+    store: Store, tokens: RedisTokenStore, make: Make, options: StoreOptions, tmp_path: Path
+) -> None:
     token = await make()
     async with opened(replace(options, data_dir=tmp_path / "second")) as second:
         assert (await RedisTokenStore(second).fetch(token.id)).record is not None

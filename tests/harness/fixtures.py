@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,41 @@ def upstream(shared_upstream: ScriptedUpstream) -> Iterator[ScriptedUpstream]:
     yield shared_upstream
     assert shared_upstream.faults == []
     shared_upstream.clear()
+
+
+CREDENTIAL = "Bearer the-operators-own-credential"
+PUBLIC = "https://api.public.test"
+KINDS: dict[str, dict[str, Any]] = {
+    "trusting": {"settings": {"trusted_proxies": ["127.0.0.2/32", "10.0.0.0/8"]}},
+    "credentialed": {"upstream": {"credentials": {"header": "Authorization", "env": "UPSTREAM_VALUE"}}, "environ": {"UPSTREAM_VALUE": CREDENTIAL}},
+    "keyed": {
+        "upstream": {"credentials": {"header": "X-Upstream-Key", "env": "UPSTREAM_VALUE"}, "preserve_host": True, "identity": "none"},
+        "environ": {"UPSTREAM_VALUE": CREDENTIAL},
+    },
+    "rewriting": {"upstream": {"rewrite_urls": True}, "settings": {"public_url": PUBLIC}},
+    "hasty": {
+        "upstream": {"timeouts": {"connect": "1s", "response": "800ms", "idle": "800ms"}, "max_connections": 4},
+        "settings": {"limits": {"body_idle": "1s"}},
+    },
+    "tempo": {"settings": {"errors": "tempo"}},
+}
+
+
+@pytest.fixture(scope="session")
+def gateways(shared_upstream: ScriptedUpstream, gateway: GatewayProcess) -> Iterator[Callable[[str], GatewayProcess]]:
+    """Gateways of other configurations in front of the same upstream, by their kind ("default" is ``gateway``); each is started once."""
+    started: dict[str, GatewayProcess] = {"default": gateway}
+    with contextlib.ExitStack() as stack:
+
+        def of_kind(kind: str) -> GatewayProcess:
+            if kind not in started:
+                started[kind] = stack.enter_context(GatewayProcess(shared_upstream.url, **KINDS[kind]))
+            return started[kind]
+
+        yield of_kind
+        for each in started.values():
+            assert "Traceback" not in each.log()
+            assert CREDENTIAL not in each.log()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import struct
 import time
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -89,6 +90,11 @@ class Wire:
         self.close()
 
     def close(self) -> None:
+        self.socket.close()
+
+    def break_off(self) -> None:
+        """End by a reset, as a client does that is killed with answers unread."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     def send(self, *parts: bytes) -> None:

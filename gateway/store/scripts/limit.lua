@@ -16,5 +16,5 @@ if wait > 0 then
   return {0, 0, wait, string.format('%.0f', now)}
 end
 due = due + interval
-redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))
+redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000) + 1)  -- keys end by whole milliseconds: not before it is due
 return {1, math.floor((now + span - due) / interval), 0, string.format('%.0f', now)}

@@ -100,6 +100,10 @@ def test_file_that_is_not_there_is_one_plain_line(tmp_path: Path) -> None:
         assert told(run(*command, tmp_path / "none.yaml")) == (2, [], [f"{tmp_path}/none.yaml: there is no such file"])
 
 
+def test_file_name_can_not_steer_the_terminal(tmp_path: Path) -> None:
+    assert told(run("check", tmp_path / "\x1b[31m")) == (2, [], [f"{tmp_path}/\\x1b[31m: there is no such file"])
+
+
 def test_own_tests_that_hold_exit_0_and_one_that_fails_exits_1(file: Path) -> None:
     assert told(run("test", file)) == (0, [f"{file}: tests 1, failed 0"], [])
     file.write_text(FAILING)

@@ -46,6 +46,8 @@ MARCH = int(dt.datetime(2026, 3, 1, tzinfo=dt.UTC).timestamp() * 1000)
         ("GET /4/files/a%2Fb", "worklogs", ("allow", None, "/4/files/{name}", "worklogs", "view", [])),
         ("GET /4/files/..%2Fb", "worklogs", ("deny", "path_ambiguous", None, None, None, [])),
         ("TRACE /4/status", "worklogs", ("deny", "method_not_allowed", None, None, None, [])),
+        ("TRACE /nowhere", "worklogs", ("deny", "method_not_allowed", None, None, None, [])),
+        ("CONNECT api.example.com:443", "worklogs", ("deny", "method_not_allowed", None, None, None, [])),
     ],
 )
 def test_explanation_names_the_decision_and_its_facts(request_: str, grants: str, facts: tuple[object, ...]) -> None:

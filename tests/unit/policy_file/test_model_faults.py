@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.policy_file.document import read_document
 from gateway.policy_file.fields import Whole
-from gateway.policy_file.model_faults import known_keys, model_faults
+from gateway.policy_file.model_faults import known_keys, model_faults, place
 
 
 class Item(BaseModel):
@@ -59,6 +59,12 @@ def test_fault_is_told_in_the_words_of_the_file(text: str, fault: str) -> None:
 
 def test_every_fault_of_a_model_is_told() -> None:
     assert len(told("named: {a: {}, b: {path: x, x: y}}\nitems: [z]\ntexts: [[]]\nfoo: bar")) == 5
+
+
+def test_fault_without_a_place_of_its_own_stands_at_the_nearest_thing_around_it() -> None:
+    document = read_document("a:\n  b: [x]\n", "f")
+    assert str(place(document, "f", ("a", "b", 3, "c"), "m")) == "f:2:6: m"
+    assert str(place(document, "f", ("z",), "m")) == "f:1:1: m"
 
 
 def test_long_value_is_cut() -> None:

@@ -189,6 +189,11 @@ def test_every_fault_of_every_kind_is_told_at_once_sorted_by_place() -> None:
             ["{path: /a, methods: [GET], scope: a}", "{path: /a/, methods: [HEAD], scope: a}"],
             "p:5:5: line 5 and line 4 can't be told apart: both claim HEAD /a",
         ),
+        (
+            ["{path: /a, methods: [HEAD], scope: a}", "{path: /a/, methods: [GET], scope: a}"],
+            "p:5:5: line 5 and line 4 can't be told apart: both claim HEAD /a",
+        ),
+        (["{path: /a, scop: a}"], "p:4:16: unknown key 'scop' in routes: did you mean 'scope'?"),
         (["{path: /%7ea, scope: a}", "{path: /~a, scope: a}"], "p:5:5: line 5 and line 4 can't be told apart: both claim GET /~a"),
         (["{path: /a/**, scope: a}", "{path: /a/**, public: true}"], "p:5:5: line 5 and line 4 can't be told apart: both claim GET /a/**"),
         (["{path: /a%2fb, scope: a}"], "p:4:5: routes: its path holds %2F, which no request may unless the route sets encoded_slash: true"),

@@ -15,7 +15,7 @@ def test_size_is_read_in_bytes(text: str, size: int) -> None:
     assert size_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 s", " 5s", "5s ", "5s\n", "-5s", "+5s", "1.5s", "5S", "5d", "s", "1h30m", "٣s", "1" * 13 + "s"])
+@pytest.mark.parametrize("text", ["", "5", "5 s", " 5s", "5s ", "5s\n", "-5s", "+5s", "1.5s", "5S", "5d", "s", "1h30m", "1_0s", "٣s", "1" * 13 + "s"])
 def test_text_that_is_no_duration_is_refused_with_what_would_be_right(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration: write a whole number and ms, s, m or h, as in 250ms"):
         duration_ms(text)
