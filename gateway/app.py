@@ -77,6 +77,7 @@ class Gateway:
         self._log = AccessLog(settings.access_log)
         self._engine = Engine(policy, tokens, RedisLimitStore(store), settings.token_prefix)
         self.plane = DataPlane(settings, self._engine, tokens, Account(self._counters, self._log, self._usage), loop)
+        tokens.on_change = self.plane.live.changed
         self._confirmations = Confirmations(store.options, store.keys, settings.store.lease_ms / 1000)
         self.issuance = Issuance(RedisTokenRegister(store, self._confirmations), settings.token_prefix)
         app = build_management(

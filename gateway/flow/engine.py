@@ -8,7 +8,7 @@ The steps up to the credential, and the judgement, are plain functions; the look
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gateway.core.authorize import check_grant, check_token, find_route, refuse_method
@@ -20,7 +20,7 @@ from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.core.token_record import LiveRecord
 from gateway.core.token_text import digest, find_in, parse
-from gateway.ports import LimitStore, StoreUnavailable, TokenStore
+from gateway.ports import LimitStore, Lookup, StoreUnavailable, TokenStore, Unknown
 
 
 class Opening(NamedTuple):
@@ -80,16 +80,27 @@ class Engine:
         refusal = check_grant(match, record.grants, record.created_at, method, websocket=websocket)
         return refusal._replace(record=record) if refusal else Allow(match, record)
 
-    async def decide(self, opening: Opening, method: str, address: Address, *, websocket: bool = False) -> Allow | Denial:
-        """The verdict of the store's present record; Denial(store_unavailable) where there is none to be had."""
+    def decide_at_hand(self, opening: Opening, method: str, address: Address, *, websocket: bool = False) -> Allow | Denial | None:
+        """The verdict without asking the store; None where it has to be asked."""
         if not opening.token_id:
             return self.judge(opening, None, 0, method, address)
-        try:
-            found = await self._tokens.fetch(opening.token_id)
-        except StoreUnavailable:
-            return STORE_UNAVAILABLE
-        self.store_ms = found.now_ms
-        return self.judge(opening, found.record, found.now_ms, method, address, websocket=websocket)
+        record, now_ms = self._tokens.at_hand(opening.token_id)
+        if isinstance(record, Unknown):
+            return None
+        self.store_ms = now_ms
+        return self.judge(opening, record, now_ms, method, address, websocket=websocket)
+
+    def decide_then(self, opening: Opening, method: str, address: Address, then: Callable[[Allow | Denial], None], *, websocket: bool = False) -> None:
+        """Ask the store; ``then`` is called with the verdict inside the read of its answer, so that nothing lies between."""
+
+        def found(answer: Lookup | StoreUnavailable) -> None:
+            if isinstance(answer, StoreUnavailable):
+                then(STORE_UNAVAILABLE)
+            else:
+                self.store_ms = answer.now_ms
+                then(self.judge(opening, answer.record, answer.now_ms, method, address, websocket=websocket))
+
+        self._tokens.call(opening.token_id, found)
 
     async def limit(self, verdict: Allow, address: Address) -> Denial | None:
         """Count the request against its route's rate limit: per token, on a public route per client address."""

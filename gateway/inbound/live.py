@@ -1,11 +1,13 @@
 """Open streams by token id (G4): WebSockets, event streams and long downloads end with their token.
 
-Twice a second the records of all tokens with an open stream are read and judged again, by the same core.
+Whenever the store says that a token has changed, and twice a second for the clock's sake, the records of tokens with an open stream are
+read and judged again, by the same core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Denial
@@ -22,10 +24,12 @@ _BATCH: Final = 1000
 class LiveStreams:
     """The registry, and the round that ends what may not go on. An exchange enters when its answer outlasts its first piece."""
 
-    def __init__(self, engine: Engine, tokens: TokenStore, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine, tokens: TokenStore, loop: asyncio.AbstractEventLoop) -> None:
         self._engine = engine
         self._tokens = tokens
-        self._clock = clock
+        self._loop = loop
+        self._clock = loop.time
+        self._rounds: set[asyncio.Task[None]] = set()
         self._ahead_ms: float | None = None  # the store's time less our clock's, when it was last told
         self._streams: dict[str, set[Exchange]] = {}
 
@@ -47,9 +51,17 @@ class LiveStreams:
             if not streams:
                 del self._streams[token_id]
 
-    async def round(self) -> None:
-        """Judge every open stream again. While the store can't be asked only the clock counts: what expires ends all the same."""
-        ids = list(self._streams)
+    def changed(self, token_id: str) -> None:
+        """The store says that a token has changed."""
+        if token_id in self._streams:
+            task = self._loop.create_task(self.round([token_id]))
+            self._rounds.add(task)
+            task.add_done_callback(self._rounds.discard)
+
+    async def round(self, token_ids: Sequence[str] | None = None) -> None:
+        """Judge open streams again, all or those of some tokens. While the store can't be asked only the clock counts: what expires
+        ends all the same."""
+        ids = list(self._streams) if token_ids is None else list(token_ids)
         for at in range(0, len(ids), _BATCH):
             batch = ids[at : at + _BATCH]
             try:

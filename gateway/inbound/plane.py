@@ -8,11 +8,12 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from itertools import count
 from typing import Any, Final
 
 from gateway.core.client_address import Address, client_address, is_trusted
+from gateway.core.decision import Allow, Denial
 from gateway.core.forwarding import CLAIM, RequestNames, fold, safe_request_id
 from gateway.core.route import METHODS, Route
 from gateway.flow.engine import Engine
@@ -44,7 +45,7 @@ class DataPlane:
         self.now = loop.time()
         self.draining = False
         self.connections: set[ClientConnection] = set()
-        self.live = LiveStreams(engine, tokens, loop.time)
+        self.live = LiveStreams(engine, tokens, loop)
         self.names = RequestNames(upstream.credentials.header for upstream in settings.upstreams.values() if upstream.credentials)
         self.token_mark = settings.token_prefix.encode("ascii") + b"_"
         self.token_form = re.compile(self.token_mark + rb"[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")
@@ -68,12 +69,22 @@ class DataPlane:
         task.add_done_callback(self._tasks.discard)
 
     async def _guarded(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
-        """A fault of ours must not leave a client waiting; its text may quote a request, so only its type is told."""
         try:
             await work
         except Exception as error:  # noqa: BLE001
-            LOG.critical("request %s was broken off by %s: report this", exchange.request_id, type(error).__name__)
-            exchange.broken()
+            self._broken(exchange, error)
+
+    def guard(self, exchange: Exchange, then: Callable[[Allow | Denial], None], verdict: Allow | Denial) -> None:
+        """Go on with an exchange from a read of the store: its fault is not the link's."""
+        try:
+            then(verdict)
+        except Exception as error:  # noqa: BLE001
+            self._broken(exchange, error)
+
+    def _broken(self, exchange: Exchange, error: Exception) -> None:
+        """A fault of ours must not leave a client waiting; its text may quote a request, so only its type is told."""
+        LOG.critical("request %s was broken off by %s: report this", exchange.request_id, type(error).__name__)
+        exchange.broken()
 
     def request_id(self, request: GatewayRequest | None) -> str:
         """The client's X-Request-Id if it is safe to repeat, else one of ours."""

@@ -6,6 +6,8 @@ slowed down to the pace of the other. What has to be waited for (the store, a co
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Allow, Denial, denied
@@ -62,6 +64,7 @@ class Exchange:
         self._begun = False  # the client has seen a part of the answer
         self._framing: AnswerFraming | None = None
         self._keep = False
+        self._counted = False  # against its route's rate limit
         self._live = False  # in the registry of open streams
         self._retried = False
         self._deadline = NEVER
@@ -81,14 +84,20 @@ class Exchange:
         else:
             self.opening = opening
             self.address = self.plane.client_address(self.client.peer, request)
-            self.plane.spawn(self, self._run(opening))
+            self._decide(self._decided)
 
-    async def _run(self, opening: Opening) -> None:
-        request, plane = self._request(), self.plane
-        plane.counters.lookups += bool(opening.token_id)
-        verdict = await plane.engine.decide(opening, request.method, self.address, websocket=request.websocket)
-        if isinstance(verdict, Allow) and verdict.route.rate_limit is not None and not self._over:
-            verdict = await plane.engine.limit(verdict, self.address) or verdict
+    def _decide(self, then: Callable[[Allow | Denial], None]) -> None:
+        """Call ``then`` with the verdict: at once where the record is at hand, else from the read of the store's answer."""
+        request, opening, engine = self._request(), self.opening, self.plane.engine
+        assert opening is not None  # noqa: S101 - start made it
+        verdict = engine.decide_at_hand(opening, request.method, self.address, websocket=request.websocket)
+        if verdict is not None:
+            then(verdict)
+            return
+        self.plane.counters.lookups += 1
+        engine.decide_then(opening, request.method, self.address, partial(self.plane.guard, self, then), websocket=request.websocket)
+
+    def _decided(self, verdict: Allow | Denial) -> None:
         if self._over:
             return
         if isinstance(verdict, Denial):
@@ -96,40 +105,54 @@ class Exchange:
             return
         self.verdict = verdict
         route = verdict.route
+        if route.rate_limit is not None and not self._counted:
+            self.plane.spawn(self, self._count(verdict))
+            return
         if route.max_body is not None:
             self._body_limit = route.max_body
-        if request.length > self._body_limit:
+        if self._request().length > self._body_limit:
             self._refuse(self._too_large())
             return
-        self.upstream = plane.upstream_of(route)
+        self.upstream = self.plane.upstream_of(route)
         connection = self.upstream.pool.take()
         if connection is None:
-            await self._run_on_another()
+            self.plane.spawn(self, self._connect())
         else:
             self._send(connection)
 
-    async def _run_on_another(self) -> None:
-        """Wait for a connection, then decide again: the token may have ended meanwhile (G3)."""
-        request, opening, upstream = self._request(), self.opening, self.upstream
-        assert opening is not None and upstream is not None  # noqa: S101, PT018
+    async def _count(self, verdict: Allow) -> None:
+        """Count the request against its route's limit, then decide again: the token may have ended meanwhile (G3)."""
+        refusal = await self.plane.engine.limit(verdict, self.address)
+        self._counted = True
+        if self._over:
+            return
+        if refusal is not None:
+            self._refuse(refusal)
+        else:
+            self._decide(self._decided)
+
+    async def _connect(self) -> None:
+        """Wait for a connection, then decide again."""
+        upstream = self.upstream
+        assert upstream is not None  # noqa: S101 - who asks for a connection knows of what
         try:
             connection = await upstream.pool.acquire()
         except UpstreamFailure as failure:
             self._fail(failure)
             return
-        if not self._over:
-            verdict = await self.plane.engine.decide(opening, request.method, self.address, websocket=request.websocket)
-            if not self._over and isinstance(verdict, Allow):
-                self.verdict = verdict
-                if connection.transport is None:
-                    self._fail(_CLOSED_EARLY)
-                else:
-                    self._send(connection)
-                return
-            if not self._over and isinstance(verdict, Denial):
-                self._refuse(verdict)
+        self._decide(partial(self._connected, connection))
+
+    def _connected(self, connection: UpstreamConnection, verdict: Allow | Denial) -> None:
+        if isinstance(verdict, Allow) and not self._over and connection.transport is not None:
+            self.verdict = verdict
+            self._send(connection)
+            return
         if connection.transport is not None:
-            upstream.pool.give(connection)
+            connection.pool.give(connection)
+        if isinstance(verdict, Denial) and not self._over:
+            self._refuse(verdict)
+        else:
+            self._fail(_CLOSED_EARLY)
 
     # -- send
 
@@ -244,7 +267,7 @@ class Exchange:
             self._retried = True
             self.plane.counters.upstream_retries += 1
             self._deadline = NEVER
-            self.plane.spawn(self, self._run_on_another())
+            self.plane.spawn(self, self._connect())
         else:
             self._fail(failure)
 
