@@ -14,7 +14,7 @@ from typing import Any, Final
 from redis.asyncio.connection import AbstractConnection
 
 from gateway.ports import StoreUnavailable
-from gateway.store.connection import FAILURES, StoreOptions, connect, unavailable
+from gateway.store.connection import StoreOptions, connect, unavailable
 from gateway.store.session import Command, read_reply
 
 RECONNECT_S: Final = 0.1
@@ -63,7 +63,7 @@ class Link:
             while self._queue:
                 questions, self._queue = self._queue, []
                 await self._round(questions)
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             await self._fail(questions, unavailable(error, self._options))
         except asyncio.CancelledError:
             await self._fail(questions, StoreUnavailable("the connection to the store is closed"))
