@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def started(data_dir: Path) -> Iterator[EmbeddedStore]:
-    server = EmbeddedStore(data_dir)
+def started(data_dir: Path, program: Path | None = None) -> Iterator[EmbeddedStore]:
+    server = EmbeddedStore(data_dir, server=program)
     server.start()
     try:
         yield server
@@ -97,11 +97,9 @@ def test_server_has_its_own_session_and_none_of_our_environment(tmp_path: Path, 
     wrapper = tmp_path / "wrapper"  # the server itself writes its title over its environment
     wrapper.write_text(f'#!/bin/sh\nenv > {tmp_path}/environment\nexec {find_server()} "$@"\n')
     wrapper.chmod(0o700)
-    server = EmbeddedStore(tmp_path / "data", server=wrapper)
-    server.start()
-    assert server.pid
-    assert os.getsid(server.pid) == server.pid != os.getsid(0)
-    server.stop()
+    with started(tmp_path / "data", wrapper) as server:
+        assert server.pid
+        assert os.getsid(server.pid) == server.pid != os.getsid(0)
     environment = (tmp_path / "environment").read_text()
     assert "PATH=" in environment
     assert "not-for-the-server" not in environment
