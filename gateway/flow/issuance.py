@@ -34,7 +34,7 @@ _FORBIDS: Final = {
 }
 
 
-class IssuanceRefused(Exception):  # noqa: N818 - a refusal, not an error
+class IssuanceRefused(Exception):
     """A rule stands against it. ``code`` is invalid, not_found, not_active, too_many_tokens or clock_skew, with the HTTP ``status``
     that goes with it; ``fields`` names each wrong field with what is wrong about it.
     """
