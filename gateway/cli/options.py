@@ -9,7 +9,9 @@ from typing import Annotated, Final
 import typer
 
 DEFAULT_CONFIG: Final = Path("config/gateway.yaml")
-ConfigOption = Annotated[Path | None, typer.Option("-c", "--config", metavar="FILE", help="The configuration; else SCOPEGATE_CONFIG, else config/gateway.yaml.")]
+ConfigOption = Annotated[
+    Path | None, typer.Option("-c", "--config", metavar="FILE", help="The configuration; else SCOPEGATE_CONFIG, else config/gateway.yaml.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 

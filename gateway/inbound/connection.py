@@ -7,6 +7,8 @@ somebody takes it. So nothing piles up but one read, and what a client sends aft
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final, cast
 
@@ -25,6 +27,7 @@ DRAIN_LIMIT: Final = 64 * 1024  # of a refused body: more than that closes the c
 LINGER_S: Final = 2.0
 _FIRST_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _LINE_LIMIT_SLACK: Final = 2
+_RESET: Final = struct.pack("ii", 1, 0)  # linger for no time: RFC 9112 section 9.6 asks for a reset where a message is not whole
 _NOBODY: Final = IPv4Address(0)  # a peer that was gone before it could be asked for
 
 
@@ -344,8 +347,11 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """End at once: the client sees a broken-off answer."""
+        """End at once, by a reset: only so a client can tell a broken-off answer whose end is told by the connection's."""
         if self.transport is not None:
+            raw = self.transport.get_extra_info("socket")
+            if raw is not None:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
 
     # -- what the sweep asks

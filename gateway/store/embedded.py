@@ -174,10 +174,8 @@ class EmbeddedStore:
             time.sleep(_POLL_S)
 
     def _shut_down(self, process: subprocess.Popen[bytes]) -> None:
-        ask(self.socket, "SHUTDOWN", timeout_s=1)
-        for end in (None, signal.SIGTERM, signal.SIGKILL):
-            if end is not None:
-                process.send_signal(end)
+        for end in (signal.SIGTERM, signal.SIGKILL):  # on SIGTERM it writes what it has and ends, as by SHUTDOWN
+            process.send_signal(end)
             try:
                 process.wait(_STOP_S)
             except subprocess.TimeoutExpired:

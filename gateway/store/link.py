@@ -18,7 +18,7 @@ import hiredis
 from redis import exceptions as redis_errors
 
 from gateway.ports import StoreUnavailable
-from gateway.store.connection import FAILURES, StoreOptions, connect, unavailable
+from gateway.store.connection import StoreOptions, connect, unavailable
 from gateway.store.session import Command, read_reply
 
 RECONNECT_S: Final = 0.1
@@ -129,7 +129,7 @@ class Link(asyncio.Protocol):
                     reply = await read_reply(connection)
                     if isinstance(reply, Exception):
                         raise reply
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             self._connecting = None
             self._fail(unavailable(error, self._options))
             return

@@ -7,6 +7,7 @@ cleanly, with its request sent whole and not one byte beyond it: whatever else c
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 import httptools
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
 NAMES: Final = AnswerNames()
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class AnswerHead(NamedTuple):
@@ -193,11 +195,13 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields = []
 
     def on_status(self, reason: bytes) -> None:
+        if _CONTROL.search(reason):
+            raise _Refused
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._size += len(name) + len(value) + 4
-        if self._size > HEAD_LIMIT or not name or b"\r" in value or b"\n" in value or b"\0" in value:
+        if self._size > HEAD_LIMIT or not name or _CONTROL.search(value):
             raise _Refused
         (self._trailers if self._head_done else self._fields).append((name, value))
 

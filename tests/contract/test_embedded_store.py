@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def started(data_dir: Path) -> Iterator[EmbeddedStore]:
-    server = EmbeddedStore(data_dir)
+def started(data_dir: Path, program: Path | None = None) -> Iterator[EmbeddedStore]:
+    server = EmbeddedStore(data_dir, server=program)
     server.start()
     try:
         yield server
@@ -94,10 +94,15 @@ def test_server_listens_on_a_private_socket_and_nowhere_else(tmp_path: Path) -> 
 
 def test_server_has_its_own_session_and_none_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCOPEGATE_ADMIN__KEY", "not-for-the-server")
-    with started(tmp_path) as server:
+    wrapper = tmp_path / "wrapper"  # the server itself writes its title over its environment
+    wrapper.write_text(f'#!/bin/sh\nenv > {tmp_path}/environment\nexec {find_server()} "$@"\n')
+    wrapper.chmod(0o700)
+    with started(tmp_path / "data", wrapper) as server:
         assert server.pid
         assert os.getsid(server.pid) == server.pid != os.getsid(0)
-        assert b"not-for-the-server" not in Path(f"/proc/{server.pid}/environ").read_bytes()
+    environment = (tmp_path / "environment").read_text()
+    assert "PATH=" in environment
+    assert "not-for-the-server" not in environment
 
 
 def test_files_of_the_server_are_for_their_owner_alone(tmp_path: Path) -> None:

@@ -106,6 +106,22 @@ async def test_odd_limits_are_exact_too(store: Store, requests: int, period_ms: 
     assert verdicts == reference(requests, period_ms * 1000, arrivals)
 
 
+async def test_cancelled_takes_leave_the_others_their_answers(store: Store) -> None:
+    limits = RedisLimitStore(store)
+    told = 0
+    for turn in range(40):
+        tasks = [asyncio.create_task(limits.take(f"k{turn}-{number}", RateLimit(number + 1, 60_000))) for number in range(25)]
+        await asyncio.sleep(0 if turn % 2 else 0.0002)
+        for task in tasks[turn % 3 :: 3]:
+            task.cancel()
+        for number, outcome in enumerate(await asyncio.gather(*tasks, return_exceptions=True)):
+            if not isinstance(outcome, asyncio.CancelledError):
+                assert not isinstance(outcome, BaseException)
+                assert (outcome.allowed, outcome.remaining) == (True, number)
+                told += 1
+    assert told > 400
+
+
 async def test_state_of_a_limit_vanishes_once_it_is_full_again(store: Store) -> None:
     await RedisLimitStore(store).take("k", RateLimit(5, 100))
     until = time.monotonic() + 10

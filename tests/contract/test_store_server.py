@@ -123,8 +123,12 @@ async def test_server_that_evicts_tokens_is_refused_unless_allowed(own_server: E
 
 
 async def test_read_only_replica_is_refused(own_server: EmbeddedStore, tmp_path: Path) -> None:
+    options = StoreOptions(own_server.url, tmp_path / "d", timeout_s=5)
+    store = Store(options)
+    await store.start()  # so that nothing needs to be written at the next start
+    await store.close()
     ask(own_server.socket, "REPLICAOF", "127.0.0.1", "1", timeout_s=5)
-    assert "read-only replica: name its primary" in await refusal(StoreOptions(own_server.url, tmp_path / "d", timeout_s=5))
+    assert "read-only replica: name its primary" in await refusal(options)
 
 
 async def test_first_start_on_an_empty_server_with_a_remembered_id_is_refused(options: StoreOptions) -> None:

@@ -44,6 +44,18 @@ async def test_latest_of_several_workers_stays(store: Store, make: Make, issuanc
     assert (await issuance.get(token.id)).last_used_at == 3_000
 
 
+async def test_use_during_a_flush_is_written_by_the_next(store: Store, make: Make, issuance: Issuance) -> None:
+    token = await make()
+    ledger = RedisUsageLedger(store)
+    ledger.used(token.id, 1_000)
+    flush = asyncio.create_task(ledger.flush())
+    await asyncio.sleep(0)
+    ledger.used(token.id, 2_000)  # the batch has been taken, its answer is not there yet
+    assert await flush
+    assert await ledger.flush()
+    assert (await issuance.get(token.id)).last_used_at == 2_000
+
+
 async def test_notes_wait_while_the_store_is_away(own_server: EmbeddedStore, tmp_path: Path) -> None:
     store = Store(StoreOptions(own_server.url, tmp_path / "data", timeout_s=2, embedded=True))
     await store.start()

@@ -103,7 +103,22 @@ async def test_record_as_json_has_the_contracts_fields_and_the_derived_state(iss
     token = (await made(issuance)).token
     shown = record_json(token, token.expires_at - 1, POLICY)
     assert list(shown) == (
-        ["id", "name", "owner", "access", "grants", "policy_scopes", "created_at", "expires_at", "state", "version", "regenerated_at", "last_used_at", "allowed_ips", "description"]
+        [
+            "id",
+            "name",
+            "owner",
+            "access",
+            "grants",
+            "policy_scopes",
+            "created_at",
+            "expires_at",
+            "state",
+            "version",
+            "regenerated_at",
+            "last_used_at",
+            "allowed_ips",
+            "description",
+        ]
     )
     assert shown["state"] == "active"
     assert shown["created_at"].endswith("Z")
