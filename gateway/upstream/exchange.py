@@ -146,6 +146,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._switch(sink, data[switch.args[0] :])
             return
         except httptools.HttpParserError:
+            self._excess = True
             self._fail_or_end(sink)
             return
         if not self._head_done:
@@ -268,20 +269,20 @@ class UpstreamConnection(asyncio.Protocol):
         sink.on_interim(status, self._fields)
 
     def _switch(self, sink: AnswerSink, early: bytes) -> None:
-        agreed = any(NAMES[name] == UPGRADE and value.strip(b" \t").lower() == b"websocket" for name, value in self._fields)
-        if self._upgrade and agreed and self._parser.get_status_code() == 101 and not self._head_done:
+        """The parser met the end of HTTP: a 101, or a final answer with an Upgrade field, as a refused upgrade may have."""
+        if self._head_done:
+            self._fresh_parser = True
+            self._excess = self._excess or bool(early)
+            self._fail_or_end(sink)
+        elif self._upgrade and [value.strip(b" \t").lower() for name, value in self._fields if NAMES[name] == UPGRADE] == [b"websocket"]:
             self.sink = None
             sink.on_switch(self._fields, early)
-        elif self._complete and not early:
-            self._fresh_parser = True  # a refused upgrade: a final answer with an Upgrade field
-            self._end(sink)
         else:
-            self._fail_or_end(sink)
+            self._fail(INVALID)
 
     def _fail_or_end(self, sink: AnswerSink) -> None:
         """The parser stopped: after the end of the answer that only costs the connection."""
-        if self._complete:
-            self._excess = True
+        if self._complete and self._head_done:
             self._end(sink)
         else:
             self._fail(INVALID)
