@@ -24,7 +24,7 @@ def upstream(shared_upstream: ScriptedUpstream) -> Iterator[ScriptedUpstream]:
     """That upstream with nothing seen and nothing scripted; the test fails where a strict server would have refused what came."""
     shared_upstream.clear()
     yield shared_upstream
-    assert shared_upstream.faults == []
+    assert not shared_upstream.faults, shared_upstream.faults
     shared_upstream.clear()
 
 
