@@ -24,7 +24,6 @@ from gateway.observe.metrics import Counters
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
 from gateway.settings import Address, Secret, Settings
-from gateway.store.confirmations import Confirmations
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.limit_store import RedisLimitStore
 from gateway.store.server import Store
@@ -78,8 +77,7 @@ class Gateway:
         self._engine = Engine(policy, tokens, RedisLimitStore(store), settings.token_prefix)
         self.plane = DataPlane(settings, self._engine, tokens, Account(self._counters, self._log, self._usage), loop)
         tokens.on_change = self.plane.live.changed
-        self._confirmations = Confirmations(store.options, store.keys, settings.store.lease_ms / 1000)
-        self.issuance = Issuance(RedisTokenRegister(store, self._confirmations), settings.token_prefix)
+        self.issuance = Issuance(RedisTokenRegister(store), settings.token_prefix)
         app = build_management(
             issuance=self.issuance,
             policy=lambda: self._engine.policy,
@@ -146,7 +144,6 @@ class Gateway:
             await self._usage.close()
         await self._log.close()
         await self._management.close()
-        await self._confirmations.close()
         await self._tokens.close()
         await self.store.close()
 

@@ -45,6 +45,9 @@ class TokenStore(Protocol):
     def at_hand(self, token_id: str) -> tuple[LiveRecord | Unknown | None, int]:
         """What is known of a token without asking the store, and the store's time; NOT_AT_HAND where it has to be asked."""
 
+    def is_secret_of(self, token_id: str, digest: bytes) -> bool:
+        """Whether this is the digest of a secret that the token is remembered to have: it says nothing about whether it still has it."""
+
     def call(self, token_id: str, found: Callable[[Lookup | StoreUnavailable], None]) -> None:
         """Look a token up; ``found`` is called when the answer is read, before anything else that the store says is looked at."""
 

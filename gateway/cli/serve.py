@@ -84,6 +84,7 @@ def store_options(settings: Settings, embedded: EmbeddedStore | None) -> StoreOp
         data_dir=store.data_dir,
         prefix=store.prefix,
         timeout_s=store.timeout_ms / 1000,
+        lease_s=store.lease_ms / 1000,
         embedded=embedded is not None,
         allow_eviction=store.allow_eviction,
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from gateway.flow.issuance import Issuance
 from gateway.settings import Settings, load_settings
-from gateway.store.confirmations import Confirmations
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
@@ -31,6 +30,7 @@ def options_of(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptio
         data_dir=store.data_dir,
         prefix=store.prefix,
         timeout_s=store.timeout_ms / 1000,
+        lease_s=store.lease_ms / 1000,
         embedded=embedded is not None,
         allow_eviction=store.allow_eviction,
     )
@@ -58,11 +58,7 @@ async def open_issuance(settings: Settings) -> AsyncIterator[Issuance]:
     """The life cycle of tokens on the configured store. StoreUnavailable where the store refuses."""
     async with open_server(settings) as store:
         await store.start()
-        confirmations = Confirmations(store.options, store.keys, settings.store.lease_ms / 1000)
-        try:
-            yield Issuance(RedisTokenRegister(store, confirmations), settings.token_prefix)
-        finally:
-            await confirmations.close()
+        yield Issuance(RedisTokenRegister(store), settings.token_prefix)
 
 
 @asynccontextmanager

@@ -7,8 +7,9 @@ Every other byte passes as it came. In valid JSON an opening quote never follows
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from gateway.core.forwarding import CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, AnswerNames, RawFields
+from gateway.core.forwarding import CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE
 
 
 class BodyRewriter:
@@ -57,12 +58,11 @@ class BodyRewriter:
         return 0
 
 
-def is_rewritable(status: int, fields: RawFields, names: AnswerNames) -> bool:
+def is_rewritable(status: int, special: Iterable[tuple[int, bytes, bytes]]) -> bool:
     """Whether a body is JSON that may be changed: not a part (206), not coded, not marked no-transform (RFC 9111 section 5.2.2.6).
     A 304 tells no type and is taken for one."""
     json_type, told = False, False
-    for name, value in fields:
-        kind = names[name]
+    for kind, _, value in special:
         if kind == CONTENT_TYPE:
             media = value.partition(b";")[0].strip(b" \t").lower()
             told, json_type = True, media == b"application/json" or media.endswith(b"+json")

@@ -10,7 +10,6 @@ from gateway.observe.metrics import Counters
 from gateway.ports import UsageLedger
 
 if TYPE_CHECKING:
-    from gateway.core.route import Route
     from gateway.inbound.proxy import Exchange
 
 
@@ -24,32 +23,39 @@ class Account:
 
     def __call__(self, exchange: Exchange, ended: float) -> None:
         """Note one exchange; ``ended`` is loop time."""
-        request, verdict = exchange.request, exchange.verdict
-        record = exchange.record
-        route: Route | None = verdict.route if verdict is not None else None
-        named = route is not None and (record is not None or route.public)
-        template = route.template if route is not None and named else ""
+        request, verdict, code = exchange.request, exchange.verdict, exchange.code
+        record = route = None
+        if verdict is not None:
+            record, route = verdict.record, verdict.route
+            if record is None and route is not None and not route.public:
+                route = None
+        template = route.template if route is not None else ""
         method = request.method if request is not None else ""
         counters = self.counters
-        counters.requests[template, method, exchange.status, exchange.code] += 1
+        counters.requests[template, method, exchange.status, code] += 1
         counters.bytes_up += exchange.bytes_in
         counters.bytes_down += exchange.bytes_out
-        if exchange.code == "store_unavailable":
+        if code == "store_unavailable":
             counters.store_errors += 1
-        now = time.time()
-        if record is not None and not exchange.code:
+        if record is not None and not code:
             self._usage.used(record.id, exchange.plane.engine.store_ms)
-        if not self._log.enabled:
-            return
-        line = AccessLine(round(now, 3), exchange.request_id, str(exchange.address), method, exchange.status, round((ended - exchange.started) * 1000, 2))
-        line.code = exchange.code
-        line.bytes_in, line.bytes_out = exchange.bytes_in, exchange.bytes_out
-        if record is not None:
-            line.token_id, line.owner = record.id, record.owner
-        if named and route is not None:
-            line.route = template
-            line.scope = route.scope.id if route.scope else ""
-            line.path = exchange.opening.path.path if exchange.opening else ""
-        if exchange.upstream is not None:
-            line.upstream = exchange.upstream.settings.name
-        self._log.add(line)
+        if self._log.enabled:
+            self._log.add(
+                AccessLine(
+                    int(time.time() * 1000) / 1000,
+                    exchange.request_id,
+                    exchange.address_text,
+                    method,
+                    exchange.status,
+                    int((ended - exchange.started) * 100_000) / 100,
+                    exchange.opening.path.path if route is not None and exchange.opening is not None else "",
+                    template,
+                    route.scope.id if route is not None and route.scope is not None else "",
+                    exchange.upstream.settings.name if exchange.upstream is not None else "",
+                    code,
+                    record.id if record is not None else "",
+                    record.owner if record is not None else "",
+                    exchange.bytes_in,
+                    exchange.bytes_out,
+                )
+            )

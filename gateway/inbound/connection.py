@@ -38,6 +38,7 @@ class ClientConnection(asyncio.Protocol):
         self.plane = plane
         self.transport: asyncio.Transport | None = None
         self.peer: Address = _NOBODY
+        self.peer_text = ""
         self.exchange: Exchange | None = None
         self._tunnel: Tunnel | None = None
         self.pending = b""
@@ -63,6 +64,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.peer = (parse_address(peer[0]) if isinstance(peer, tuple) else None) or _NOBODY
+        self.peer_text = str(self.peer)
         self.plane.connections.add(self)
         self.plane.counters.connections += 1
         self.plane.counters.connections_open += 1

@@ -8,7 +8,6 @@ from gateway.core.forwarding import (
     AUTHENTICATE,
     CACHE_CONTROL,
     CONTENT_ENCODING,
-    CONTENT_LENGTH,
     CONTENT_TYPE,
     KEEP,
     LENGTH_BOUND,
@@ -24,7 +23,6 @@ from gateway.upstream.exchange import NAMES, AnswerHead
 
 _PASSED: Final = frozenset({KEEP, LENGTH_BOUND, LOCATION, CONTENT_TYPE, CONTENT_ENCODING, CACHE_CONTROL, AUTHENTICATE})
 _INTERIM_PHRASES: Final = {100: b"Continue", 102: b"Processing", 103: b"Early Hints"}
-_OPTION_NAMES: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te"})
 
 
 def passed_lines(fields: RawFields, options: frozenset[bytes] = frozenset()) -> list[bytes]:
@@ -65,40 +63,36 @@ class AnswerFraming:
     """How one answer is framed for its client. ``lines`` is its head, to be joined; ``chunked``: pieces of the body go as chunks;
     ``until_close``: the body ends with the connection. ``body_bytes`` counts the body as the client gets it."""
 
-    __slots__ = ("_rewriter", "body_bytes", "chunked", "lines", "until_close")
+    __slots__ = ("_rewriter", "body_bytes", "chunked", "event_stream", "lines", "until_close")
 
     def __init__(self, head: AnswerHead, request: GatewayRequest, upstream: UpstreamRoute, request_id: str) -> None:
-        rewritten = upstream.rewrites and is_rewritable(head.status, head.fields, NAMES)
         self.body_bytes = 0
+        self.event_stream = False
         self._rewriter: BodyRewriter | None = None
+        rewritten = upstream.rewrites and is_rewritable(head.status, head.special)
         if rewritten and not head.bodyless:
-            self._rewriter = BodyRewriter(upstream.settings.url.encode("ascii"), upstream.public)
-        lines = [b"HTTP/1.1 %d " % head.status, head.reason, b"\r\n"]
-        extra = head.options - _OPTION_NAMES
-        named = {fold(option) for option in extra} if extra else ()
-        tells_length = not rewritten and head.status != 204 and not head.chunked
-        for name, value in head.fields:
-            kind = NAMES[name]
-            if kind == KEEP:
-                pass
-            elif kind == CONTENT_LENGTH:
-                if not tells_length:
-                    continue
+            self._rewriter = BodyRewriter(upstream.url, upstream.public)
+        lines = self.lines = [b"HTTP/1.1 %d %s\r\n" % (head.status, head.reason)]
+        lines += head.kept
+        for kind, name, value in head.special:
+            if kind == CONTENT_TYPE:
+                self.event_stream = value[:17].lower() == b"text/event-stream"
             elif kind == LOCATION:
                 if upstream.rewrites:
-                    value = rewrite_address(value, upstream.settings.url.encode("ascii"), upstream.public)  # noqa: PLW2901
+                    value = rewrite_address(value, upstream.url, upstream.public)  # noqa: PLW2901
             elif kind not in _PASSED or (rewritten and kind == LENGTH_BOUND):
                 continue
-            if named and kind != CONTENT_LENGTH and fold(name) in named:
-                continue
             lines += (name, b": ", value, b"\r\n")
-        lines += (b"X-Request-Id: ", request_id.encode("ascii"), b"\r\n")
-        bare = head.length is None or rewritten
-        self.chunked = bare and not head.bodyless and not request.http10
-        self.until_close = bare and not head.bodyless and request.http10
-        if self.chunked:
-            lines.append(b"Transfer-Encoding: chunked\r\n")
-        self.lines = lines
+        self.chunked = self.until_close = False
+        if head.length is not None and not rewritten:
+            if head.status != 204:
+                lines.append(b"Content-Length: %d\r\n" % head.length)
+        elif not head.bodyless:
+            self.until_close = request.http10
+            self.chunked = not request.http10
+            if self.chunked:
+                lines.append(b"Transfer-Encoding: chunked\r\n")
+        lines.append(f"X-Request-Id: {request_id}\r\n".encode("ascii"))
 
     def piece(self, data: bytes) -> tuple[bytes, ...]:
         """What goes to the client for a piece of the upstream's body."""

@@ -22,7 +22,7 @@ from gateway.inbound.connection import ClientConnection
 from gateway.inbound.live import LiveStreams
 from gateway.inbound.proxy import Exchange
 from gateway.inbound.request import GatewayRequest
-from gateway.inbound.upward import UpstreamRoute, forwarded_block
+from gateway.inbound.upward import IdentityBlocks, UpstreamRoute, forwarded_block
 from gateway.ports import TokenStore
 from gateway.settings import Settings
 from gateway.upstream.pool import UpstreamPool
@@ -46,6 +46,7 @@ class DataPlane:
         self.draining = False
         self.connections: set[ClientConnection] = set()
         self.live = LiveStreams(engine, tokens, loop)
+        self.identities = IdentityBlocks()
         self.names = RequestNames(upstream.credentials.header for upstream in settings.upstreams.values() if upstream.credentials)
         self.token_mark = settings.token_prefix.encode("ascii") + b"_"
         self.token_form = re.compile(self.token_mark + rb"[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")

@@ -37,37 +37,39 @@ class Exchange:
     ``code`` is a refusal's, "" for an answer of the upstream's, or ``client_gone``, ``cut``, ``token_ended`` where it did not end well.
     """
 
+    opening: Opening | None = None
+    verdict: Allow | Denial | None = None
+    upstream: UpstreamRoute | None = None
+    connection: UpstreamConnection | None = None
+    tunnel: Tunnel | None = None
+    status = 0
+    code = ""
+    bytes_in = 0
+    bytes_out = 0
+    _over = False
+    _corked = False  # the head waits for what has come of the body
+    _up_full = False
+    _begun = False  # the client has seen a part of the answer
+    _framing: AnswerFraming | None = None
+    _keep = False
+    _counted = False  # against its route's rate limit
+    _live = False  # in the registry of open streams
+    _retried = False
+    _deadline = NEVER
+
     def __init__(self, client: ClientConnection, request: GatewayRequest | None) -> None:
         plane = client.plane
         self.client = client
         self.plane = plane
         self.request = request
         self.address = client.peer
-        self.opening: Opening | None = None
-        self.verdict: Allow | Denial | None = None
-        self.upstream: UpstreamRoute | None = None
-        self.connection: UpstreamConnection | None = None
-        self.tunnel: Tunnel | None = None
-        self.status = 0
-        self.code = ""
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self.address_text = client.peer_text
         self.started = plane.loop.time()
         self.request_id = plane.request_id(request)
-        self._over = False
         self._up: list[bytes] = []
-        self._corked = False  # the head waits for what has come of the body
-        self._up_full = False
+        self._down: list[bytes] = []
         self._body_limit = plane.settings.limits.body
         self._body_done = request is None or not request.has_body
-        self._down: list[bytes] = []
-        self._begun = False  # the client has seen a part of the answer
-        self._framing: AnswerFraming | None = None
-        self._keep = False
-        self._counted = False  # against its route's rate limit
-        self._live = False  # in the registry of open streams
-        self._retried = False
-        self._deadline = NEVER
         self._heard = plane.now  # when a part of the answer last came
 
     # -- authorise
@@ -83,7 +85,9 @@ class Exchange:
             self._refuse(opening)
         else:
             self.opening = opening
-            self.address = self.plane.client_address(self.client.peer, request)
+            if self.plane.settings.trusted_proxies:
+                self.address = self.plane.client_address(self.client.peer, request)
+                self.address_text = str(self.address)
             self._decide(self._decided)
 
     def _decide(self, then: Callable[[Allow | Denial], None]) -> None:
@@ -161,8 +165,11 @@ class Exchange:
         assert upstream is not None and isinstance(verdict, Allow) and opening is not None  # noqa: S101, PT018
         self.connection = connection
         connection.begin(self, request.method, upgrade=request.websocket)
-        forwarded, trusted = self.plane.forwarded(self.client, request)
-        self._up = request_head(request, upstream, verdict.record, opening.path, self.request_id, forwarded, peer_trusted=trusted)
+        ours, trusted = self.plane.forwarded(self.client, request)
+        ours += f"X-Request-Id: {self.request_id}\r\n".encode("ascii")
+        if verdict.record is not None and upstream.identifies:
+            ours += self.plane.identities.of(verdict.record)
+        self._up = request_head(request, upstream, opening.path, ours, peer_trusted=trusted)
         if self._body_done:
             self._flush_up()
             self._sent()
@@ -246,7 +253,8 @@ class Exchange:
         else:
             self._down.append(b"Connection: keep-alive\r\n\r\n" if request.http10 else b"\r\n")
         self._heard = self.plane.now
-        self._deadline = NEVER if self._may_be_quiet(head) else self._heard + upstream.settings.idle_timeout_s
+        quiet = framing.event_stream or (isinstance(self.verdict, Allow) and self.verdict.route.stream)
+        self._deadline = NEVER if quiet else self._heard + upstream.settings.idle_timeout_s
 
     def on_body(self, data: bytes) -> None:
         if self._framing is not None:  # else it was refused in on_answer
@@ -288,12 +296,6 @@ class Exchange:
         if down:
             self._begun = self._framing is not None or self.tunnel is not None
             self.client.write(b"".join(down))
-
-    def _may_be_quiet(self, head: AnswerHead) -> bool:
-        """Whether the answer is an event stream, or its route says that it may pause for as long as it likes."""
-        if isinstance(self.verdict, Allow) and self.verdict.route.stream:
-            return True
-        return any(name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream") for name, value in head.fields)
 
     def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None:
         connection = self.connection

@@ -23,6 +23,7 @@ from gateway.core.forwarding import (
 )
 from gateway.inbound.parser import HeadFault, ParsedHead
 
+_USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 
 
@@ -94,7 +95,7 @@ class GatewayRequest:
             raise HeadFault("request_invalid", "The Host field must be a host name or address, with an optional port.")
         if self.chunked and http10:
             raise HeadFault("request_invalid", "HTTP/1.0 has no chunked bodies.")
-        if connection:
+        if connection and not (len(connection) == 1 and connection[0] in _USUAL_OPTIONS):
             options = connection_options(connection)
             if options - _PLAIN_OPTIONS:
                 kept = self._without(fields, names, options)
@@ -130,8 +131,3 @@ class GatewayRequest:
     @property
     def has_body(self) -> bool:
         return self.chunked or self.length > 0
-
-    @property
-    def body_announced(self) -> bool:
-        """Whether the upstream must be told a length: a POST without a body still has one, 0."""
-        return self.has_body or self.method in {"POST", "PUT", "PATCH"}

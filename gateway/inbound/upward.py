@@ -14,18 +14,21 @@ from gateway.settings import UpstreamSettings
 from gateway.upstream.pool import UpstreamPool
 
 VIA: Final = b"Via: 1.1 scopegate\r\n"
+_LENGTH_TOLD: Final = frozenset({"POST", "PUT", "PATCH"})  # without a body their length is told all the same, 0
+_BLOCKS: Final = 10_000
 _REPLACED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 
 
 class UpstreamRoute:
     """An upstream with the parts of a head that are the same for every request to it."""
 
-    __slots__ = ("credential_field", "credentials", "fixed", "identifies", "pool", "public", "rewrites", "settings")
+    __slots__ = ("credential_field", "credentials", "fixed", "identifies", "pool", "public", "rewrites", "settings", "url")
 
     def __init__(self, settings: UpstreamSettings, pool: UpstreamPool, public_url: str) -> None:
         self.settings = settings
         self.pool = pool
         self.rewrites = settings.rewrite_urls
+        self.url = settings.url.encode("ascii")
         self.public = public_url.encode("ascii")
         self.identifies = settings.identity == "headers"
         host = settings.url.partition("://")[2]
@@ -56,35 +59,37 @@ def forwarded_block(peer: Address, host: bytes, request: GatewayRequest, trusted
     return b"X-Forwarded-For: " + chain + b"\r\nX-Forwarded-Proto: " + proto + b"\r\n" + (b"X-Forwarded-Host: " + shown + b"\r\n" if shown else b"") + VIA
 
 
-def request_head(
-    request: GatewayRequest,
-    upstream: UpstreamRoute,
-    record: LiveRecord | None,
-    path: CanonicalPath,
-    request_id: str,
-    forwarded: bytes,
-    *,
-    peer_trusted: bool,
-) -> list[bytes]:
-    """The whole head as pieces to be joined. ``forwarded`` is the block of forwarded_block; ``record`` is None on a public route."""
+class IdentityBlocks(dict[str, tuple[LiveRecord, bytes]]):
+    """Token id -> its record's X-Scopegate lines, made once a record; bounded, and emptied when full."""
+
+    def of(self, record: LiveRecord) -> bytes:
+        """The lines that tell the upstream on whose behalf a request comes."""
+        known = self.get(record.id)
+        if known is not None and known[0] is record:
+            return known[1]
+        if len(self) >= _BLOCKS:
+            self.clear()
+        block = identity_block(record.owner, record.id, record.grants.text)
+        self[record.id] = (record, block)
+        return block
+
+
+def request_head(request: GatewayRequest, upstream: UpstreamRoute, path: CanonicalPath, ours: bytes, *, peer_trusted: bool) -> list[bytes]:
+    """The whole head as pieces to be joined. ``ours`` are the lines that we add of ourselves."""
     host = upstream.fixed
     if upstream.settings.preserve_host and request.host:
         host = b" HTTP/1.1\r\nHost: " + request.host + b"\r\n"
-    head = [request.method.encode("ascii"), b" ", (path.path + path.query).encode("ascii"), host, *request.kept]
+    head = [f"{request.method} {path.path}{path.query}".encode("ascii"), host, *request.kept]
     for kind, name, value in request.conditional:
-        if kind == CLAIM:
-            passes = peer_trusted and fold(name) not in _REPLACED
-        elif kind == CODING:
+        if kind == CODING:
             passes = not upstream.rewrites
+        elif kind == CLAIM:
+            passes = peer_trusted and fold(name) not in _REPLACED
         else:
             passes = kind == CREDENTIAL and fold(name) != upstream.credential_field
         if passes:
             head += (name, b": ", value, b"\r\n")
-    head += (forwarded, b"X-Request-Id: ", request_id.encode("ascii"), b"\r\n")
-    if record is not None and upstream.identifies:
-        head.append(identity_block(record.owner, record.id, record.grants.text))
-    if upstream.credentials:
-        head.append(upstream.credentials)
+    head += (ours, upstream.credentials)
     if upstream.rewrites:
         head.append(b"Accept-Encoding: identity\r\n")
     if request.websocket:
@@ -93,9 +98,9 @@ def request_head(
         head.append(b"Connection: TE\r\nTE: trailers\r\n")
     if request.chunked:
         head.append(b"Transfer-Encoding: chunked\r\n")
-    elif request.length or request.body_announced:
+    elif request.length or request.method in _LENGTH_TOLD:
         head.append(b"Content-Length: %d\r\n" % request.length)
-    if request.expects and request.has_body:
+    if request.expects and (request.length or request.chunked):
         head.append(b"Expect: 100-continue\r\n")
     head.append(b"\r\n")
     return head

@@ -31,8 +31,8 @@ class _Expected:
 class Confirmations:
     """Listens on a link of its own, opened when it is first needed."""
 
-    def __init__(self, options: StoreOptions, keys: Keys, lease_s: float) -> None:
-        self.lease_s = lease_s
+    def __init__(self, options: StoreOptions, keys: Keys) -> None:
+        self.lease_s = options.lease_s
         self._timeout_s = options.timeout_s
         self._channel = keys.confirmed
         self._expected: dict[str, list[_Expected]] = {}

@@ -48,6 +48,7 @@ class StoreOptions:
     data_dir: Path
     prefix: str = "sg:"
     timeout_s: float = 0.25
+    lease_s: float = 2.0
     embedded: bool = False
     allow_eviction: bool = False
 

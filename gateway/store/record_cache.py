@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from hmac import compare_digest
 from typing import Final
 
 from gateway.core.token_record import LiveRecord
@@ -51,6 +52,11 @@ class RecordCache:
                 self._others.move_to_end(token_id)
                 return self._others[token_id], now_ms
         return NOT_AT_HAND, 0
+
+    def is_secret_of(self, token_id: str, digest: bytes) -> bool:
+        """Whether this is the digest of a secret that the token is remembered to have, believed or not: so its form is known to be good."""
+        record = self._live.get(token_id)
+        return record is not None and compare_digest(record.digest, digest)
 
     def keep(self, token_id: str, record: LiveRecord | None, *, live: bool) -> None:
         """Remember what the link has just told. ``live``: from the live key, not the trace that an ended token leaves."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from gateway.ports import StoreUnavailable
+from gateway.store.confirmations import Confirmations
 from gateway.store.connection import StoreOptions, address, unavailable
 from gateway.store.identity import StoreIdentity, new_id
 from gateway.store.keys import Keys
@@ -25,6 +26,7 @@ class Store:
         self.keys = Keys(options.prefix)
         self.identity = StoreIdentity(options.data_dir / "store.id")
         self.link = Link(options)
+        self.confirmations = Confirmations(options, self.keys)
         self._sessions = Sessions(options)
 
     async def start(self) -> None:
@@ -60,6 +62,7 @@ class Store:
     async def close(self) -> None:
         """End all connections."""
         await self.link.close()
+        await self.confirmations.close()
         await self._sessions.close()
 
     async def _check(self) -> None:

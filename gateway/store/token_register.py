@@ -14,7 +14,6 @@ import msgspec
 from gateway.core.token_record import TokenRecord
 from gateway.core.token_text import TOKEN_ID
 from gateway.ports import Changed, TokenDraft
-from gateway.store.confirmations import Confirmations
 from gateway.store.records import draft_fields, read_info, stored_digest
 from gateway.store.scripts import CHANGE, CREATE
 from gateway.store.server import Store
@@ -30,10 +29,10 @@ Entry = tuple[str, int]  # token id, time of creation in the index
 class RedisTokenRegister:
     """ports.TokenRegister on a Store."""
 
-    def __init__(self, store: Store, confirmations: Confirmations) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._keys = store.keys
-        self._confirmations = confirmations
+        self._confirmations = store.confirmations
 
     async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int) -> Changed:
         """Make the token. The outcome is done, taken, full or skewed."""

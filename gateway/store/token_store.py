@@ -38,6 +38,8 @@ class RedisTokenStore:
         self._lease_s = lease_s
         self._reader = LiveReader()
         self._cache = RecordCache(records)
+        self.at_hand = self._cache.at_hand
+        self.is_secret_of = self._cache.is_secret_of
         self._waiting: dict[str, list[Found]] = {}
         self._prefix = store.keys.live_prefix.encode()
         self._caching = bool(records)
@@ -48,10 +50,6 @@ class RedisTokenStore:
             store.link.on_down = self._cache.drop_all
 
     # -- asking
-
-    def at_hand(self, token_id: str) -> tuple[LiveRecord | Unknown | None, int]:
-        """What is known without asking, and the store's time; NOT_AT_HAND where the store has to be asked."""
-        return self._cache.at_hand(token_id)
 
     def call(self, token_id: str, found: Found) -> None:
         """Look a token up; ``found`` is called inside the read of the answer. Look-ups of one loop turn go to the store together."""

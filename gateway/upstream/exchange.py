@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 import httptools
 
-from gateway.core.forwarding import CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TRANSFER_ENCODING, UPGRADE, AnswerNames, connection_options
+from gateway.core.forwarding import CONNECTION, CONTENT_LENGTH, KEEP, KEEP_ALIVE, TRANSFER_ENCODING, UPGRADE, AnswerNames, connection_options, fold
 from gateway.upstream.failures import INVALID, UpstreamFailure, lost
 
 if TYPE_CHECKING:
@@ -21,17 +22,21 @@ if TYPE_CHECKING:
 HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
 NAMES: Final = AnswerNames()
+_NO_FIELDS: Final[list[tuple[bytes, bytes]]] = []
+_USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
+_PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
+_USUAL_REASONS: Final = frozenset(status.phrase.encode() for status in HTTPStatus)
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class AnswerHead(NamedTuple):
-    """The head of a final answer. ``fields`` are as sent, ``options`` what Connection names. ``length`` is None where the
-    length is not told; ``chunked``; ``bodyless``: no body follows, whatever the fields say."""
+    """The head of a final answer. ``kept`` are the lines that pass in any case, ``special`` (kind, name, value) the fields that mean something
+    to a proxy, framing apart. ``length`` is None where the length is not told; ``chunked``; ``bodyless``: no body follows, whatever the fields say."""
 
     status: int
     reason: bytes
-    fields: list[tuple[bytes, bytes]]
-    options: frozenset[bytes]
+    kept: list[bytes]
+    special: list[tuple[int, bytes, bytes]]
     length: int | None
     chunked: bool
     bodyless: bool
@@ -76,6 +81,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.request_sent = True
         self.idle_since = 0.0
         self.keep_s = pool.keep_s
+        self._reason = b""
+        self._fields: list[tuple[bytes, bytes]] = []
         self._parser = httptools.HttpResponseParser(self)
         self._reset("GET", upgrade=False)
 
@@ -91,19 +98,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _reset(self, method: str, *, upgrade: bool) -> None:
         self._head_method = method == "HEAD"
         self._upgrade = upgrade
-        self._reason = b""
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._trailers: list[tuple[bytes, bytes]] = []
-        self._size = 0
-        self._interims = 0
-        self._interim = False
+        self._trailers = _NO_FIELDS
+        self._size = self._interims = 0
+        self._interim = self._head_done = self._complete = self._fresh_parser = self._until_close = self._reusable = self._excess = False
         self.answering = False  # a byte of the answer has come
-        self._head_done = False
-        self._complete = False
-        self._fresh_parser = False
-        self._until_close = False
-        self._reusable = False
-        self._excess = False
 
     def write(self, data: bytes) -> None:
         if self.transport is not None:
@@ -196,15 +194,18 @@ class UpstreamConnection(asyncio.Protocol):
         self._fields = []
 
     def on_status(self, reason: bytes) -> None:
-        if _CONTROL.search(reason):
-            raise _Refused
         self._reason += reason
+        if self._reason not in _USUAL_REASONS and _CONTROL.search(reason):
+            raise _Refused
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._size += len(name) + len(value) + 4
-        if self._size > HEAD_LIMIT or not name or _CONTROL.search(value):
+        if self._size > HEAD_LIMIT or not name:
             raise _Refused
-        (self._trailers if self._head_done else self._fields).append((name, value))
+        if not self._head_done:
+            self._fields.append((name, value))
+        else:
+            self._trailers = [*self._trailers, (name, value)]
 
     def on_headers_complete(self) -> None:
         sink, parser = self.sink, self._parser
@@ -217,27 +218,36 @@ class UpstreamConnection(asyncio.Protocol):
         if status < 200:
             self._take_interim(sink, status)
             return
-        options: list[bytes] = []
         length: int | None = None
         codings: list[bytes] = []
+        options: frozenset[bytes] = frozenset()
+        kept: list[bytes] = []
+        special: list[tuple[int, bytes, bytes]] = []
+        names = NAMES
         for name, value in self._fields:
-            kind = NAMES[name]
-            if kind:
-                if kind == CONTENT_LENGTH:
-                    length = int(value)  # the parser took it: digits
-                elif kind == TRANSFER_ENCODING:
-                    codings.append(value)
-                elif kind in {CONNECTION, UPGRADE}:
-                    options.append(value if kind == CONNECTION else b"upgrade")
-                elif kind == KEEP_ALIVE:
-                    self._learn_keep_alive(value)
+            kind = names[name]
+            if kind == KEEP:
+                kept += (name, b": ", value, b"\r\n")
+            elif kind == CONTENT_LENGTH:
+                length = int(value)  # the parser took it: digits
+            elif kind == CONNECTION:
+                if value not in _USUAL_OPTIONS:
+                    options |= connection_options((value,))
+            elif kind == TRANSFER_ENCODING:
+                codings.append(value)
+            elif kind == KEEP_ALIVE:
+                self._learn_keep_alive(value)
+            else:
+                special.append((kind, name, value))
         if codings and (len(codings) > 1 or codings[0].strip(b" \t").lower() != b"chunked" or version == "1.0" or length is not None):
             raise _Refused
+        if options - _PLAIN_OPTIONS:
+            kept, special = _without(kept, special, options)
         bodyless = self._head_method or status in {204, 304}
         self._head_done = True
         self._reusable = parser.should_keep_alive()
         self._until_close = not bodyless and length is None and not codings
-        head = AnswerHead(status, self._reason, self._fields, connection_options(options), length, bool(codings), bodyless)
+        head = AnswerHead(status, self._reason, kept, special, length, bool(codings), bodyless)
         if bodyless:
             # llhttp would wait for the body that the fields announce: the answer ends here, and the parser with it.
             self._complete = self._fresh_parser = True
@@ -309,3 +319,10 @@ class UpstreamConnection(asyncio.Protocol):
             name, _, seconds = part.strip().partition(b"=")
             if name.lower() == b"timeout" and seconds.isdigit():
                 self.keep_s = min(self.keep_s, max(0.5, int(seconds[:9]) - 1.0))
+
+
+def _without(kept: list[bytes], special: list[tuple[int, bytes, bytes]], options: frozenset[bytes]) -> tuple[list[bytes], list[tuple[int, bytes, bytes]]]:
+    """Lines and fields without those that Connection names (RFC 9110 section 7.6.1), in any spelling."""
+    named = {fold(option) for option in options}
+    lines = [part for at in range(0, len(kept), 4) if fold(kept[at]) not in named for part in kept[at : at + 4]]
+    return lines, [field for field in special if fold(field[1]) not in named]
