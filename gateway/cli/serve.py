@@ -87,4 +87,5 @@ def store_options(settings: Settings, embedded: EmbeddedStore | None) -> StoreOp
         lease_s=store.lease_ms / 1000,
         embedded=embedded is not None,
         allow_eviction=store.allow_eviction,
+        tls=store.tls,
     )

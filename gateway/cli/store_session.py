@@ -6,11 +6,12 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.flow.issuance import Issuance
 from gateway.settings import Settings, load_settings
-from gateway.store.connection import StoreOptions
+from gateway.store.connection import StoreOptions, store_options
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
@@ -24,16 +25,7 @@ def embedded_of(settings: Settings) -> EmbeddedStore | None:
 
 def options_of(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptions:
     """How the configured store is reached."""
-    store = settings.store
-    return StoreOptions(
-        url=embedded.url if embedded else store.url,
-        data_dir=store.data_dir,
-        prefix=store.prefix,
-        timeout_s=store.timeout_ms / 1000,
-        lease_s=store.lease_ms / 1000,
-        embedded=embedded is not None,
-        allow_eviction=store.allow_eviction,
-    )
+    return store_options(settings.store, embedded.url if embedded else "")
 
 
 @asynccontextmanager
@@ -43,7 +35,8 @@ async def open_server(settings: Settings) -> AsyncIterator[Store]:
     if embedded is not None:
         await asyncio.to_thread(embedded.borrow)
     try:
-        store = Store(options_of(settings, embedded))
+        # A server that this command started itself has no workers to wait for.
+        store = Store(replace(options_of(settings, embedded), alone=embedded is not None and embedded.pid is not None))
         try:
             yield store
         finally:

@@ -54,6 +54,18 @@ class AdminSection(Section):
     jwt: NotYet = None
 
 
+class StoreTlsSection(Section):
+    ca_file: Annotated[Path | None, values.reading(values.file_path)] = None
+    cert_file: Annotated[Path | None, values.reading(values.file_path)] = None
+    key_file: Annotated[Path | None, values.reading(values.file_path)] = None
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> StoreTlsSection:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: name both, or neither")
+        return self
+
+
 class StoreSection(Section):
     url: Annotated[str, values.reading(values.store_url)] = "embedded"
     data_dir: Annotated[Path, values.reading(values.file_path)] = Path("data")
@@ -63,7 +75,7 @@ class StoreSection(Section):
     fsync: Annotated[str, values.one_of("everysec", "always")] = "everysec"
     server: Annotated[Path | None, values.reading(values.file_path)] = None
     allow_eviction: Flag = False
-    tls: NotYet = None
+    tls: StoreTlsSection = StoreTlsSection()
 
 
 class LimitsSection(Section):

@@ -13,8 +13,8 @@ from gateway.policy_file.document import KEY, Document, DocumentFault, Fault, Pa
 from gateway.policy_file.model_faults import located, place
 from gateway.settings import values
 from gateway.settings.environment import overlay
-from gateway.settings.file_model import CredentialsSection, GatewayFile, UpstreamSection
-from gateway.settings.shape import Address, AdminSettings, Credential, LimitSettings, Secret, Settings, StoreSettings, UpstreamSettings
+from gateway.settings.file_model import CredentialsSection, GatewayFile, StoreTlsSection, UpstreamSection
+from gateway.settings.shape import Address, AdminSettings, Credential, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
 
 _SECOND: Final = 1000
 _MOST_CREDENTIAL: Final = 16 * 1024  # bytes of a credential's file; no server takes a longer field
@@ -112,6 +112,8 @@ def _contradictions(model: GatewayFile) -> Iterator[_Found]:
         yield _Found(("upstreams",), "upstreams: name at least one service to forward to, as in upstreams: {api: {url: http://127.0.0.1:8090}}")
     if model.listen.port and _same_place(model.listen, model.admin.listen):
         yield _Found(("admin", "listen"), "listen: the data plane already listens there: choose another port", (("listen",),))
+    if model.store.tls != StoreTlsSection() and not model.store.url.lower().startswith("rediss://"):
+        yield _Found(("store", "tls"), "tls: only a rediss:// store is reached by TLS: write rediss:// in store.url, or leave tls out", (("store", "url"),))
     if model.default_upstream is not None and model.default_upstream not in model.upstreams:
         known = ", ".join(model.upstreams)
         yield _Found(("default_upstream",), f"default_upstream: {shown(model.default_upstream)} is no upstream: known are {known}", (("upstreams",),))
@@ -180,6 +182,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret]) -> Settings:
             fsync=model.store.fsync,
             server=str(model.store.server or ""),
             allow_eviction=model.store.allow_eviction,
+            tls=TlsFiles(model.store.tls.ca_file, model.store.tls.cert_file, model.store.tls.key_file),
         ),
         limits=LimitSettings(
             request_line=model.limits.request_line,

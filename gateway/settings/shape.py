@@ -54,9 +54,20 @@ class AdminSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files for TLS to the store. Without ``ca_file`` the system's certificate authorities count; with it, no other. ``cert_file`` and ``key_file``
+    are what we show of ourselves: both or neither.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """The token store. ``url`` may hold a password and is therefore left out of the repr. ``server`` is the path of a server program for
-    ``embedded``, "" where the shipped one or one on PATH counts.
+    ``embedded``, "" where the shipped one or one on PATH counts. ``tls`` counts for ``rediss://`` alone.
     """
 
     url: str = field(repr=False)
@@ -67,6 +78,7 @@ class StoreSettings:
     fsync: str  # "everysec" or "always"
     server: str
     allow_eviction: bool
+    tls: TlsFiles = TlsFiles()
 
 
 @dataclass(frozen=True, slots=True)

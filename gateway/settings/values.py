@@ -26,8 +26,8 @@ _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _PUBLIC_URL: Final = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(?:/[A-Za-z0-9._~%/-]*)?\Z")
 _STORE_PREFIX: Final = re.compile(r"[A-Za-z0-9:._-]{1,64}\Z")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-_STORE_LATER: Final = frozenset({"rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"})
-_STORE_OPTIONS: Final = {"redis": {"db"}, "unix": {"db", "username", "password"}}
+_STORE_LATER: Final = frozenset({"redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"})
+_STORE_OPTIONS: Final = {"redis": {"db"}, "rediss": {"db"}, "unix": {"db", "username", "password"}}
 # The gateway writes these itself, or they rule the connection; a credential in one of them would break the message.
 _FRAMING: Final = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect", "via", "proxy", "content-type")
@@ -185,14 +185,14 @@ def public_url(written: str) -> str:
 
 
 def store_url(written: str) -> str:
-    """``embedded``, ``redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`` or ``unix://[USER[:PASSWORD]@]/PATH[?db=DATABASE]``."""
+    """``embedded``, ``redis(s)://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`` or ``unix://[USER[:PASSWORD]@]/PATH[?db=DATABASE]``."""
     if written == "embedded":
         return written
-    parts = _split(written, "embedded, redis://HOST:PORT or unix:///PATH")
+    parts = _split(written, "embedded, redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH")
     if parts.scheme in _STORE_LATER:
         raise ValueError(f"{parts.scheme}:// is {NOT_YET}")
     if parts.scheme not in _STORE_OPTIONS:
-        raise ValueError("this is no store: write embedded, redis://HOST:PORT or unix:///PATH")
+        raise ValueError("this is no store: write embedded, redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH")
     options = parse_qsl(parts.query, keep_blank_values=True)
     for name, value in options:
         if name not in _STORE_OPTIONS[parts.scheme]:
@@ -201,12 +201,12 @@ def store_url(written: str) -> str:
             raise ValueError("db is the number of a database")
     if "#" in written:
         raise ValueError("a '#' in a password is written %23")
-    if parts.scheme == "redis":
+    if parts.scheme in {"redis", "rediss"}:
         if not parts.hostname:
-            raise ValueError("redis:// needs a host, as in redis://127.0.0.1:6379")
+            raise ValueError(f"{parts.scheme}:// needs a host, as in {parts.scheme}://127.0.0.1:6379")
         _port(parts, 1)
         if not re.match(r"(?:/[0-9]{0,5})?\Z", parts.path):
-            raise ValueError("after the host and port comes the number of a database, as in redis://127.0.0.1:6379/0")
+            raise ValueError(f"after the host and port comes the number of a database, as in {parts.scheme}://127.0.0.1:6379/0")
     elif parts.hostname or not parts.path.startswith("/") or parts.path == "/":
         raise ValueError("unix:// needs the whole path of a socket, as in unix:///run/valkey/valkey.sock")
     return written

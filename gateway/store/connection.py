@@ -7,7 +7,9 @@ connect again. RESP2 is enough but for the link (``store/link.py``), to which th
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -18,8 +20,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gateway.ports import StoreUnavailable
+from gateway.settings import StoreSettings, TlsFiles
+from gateway.store import tls
 
 FAILURES: Final = (redis_errors.RedisError, OSError, TimeoutError)
+_SCHEMES: Final = {"redis", "rediss", "unix"}
+_LOST: Final = "the connection was lost"
 _QUERY: Final = {"db", "username", "password"}
 _ADVICE: Final = {
     "OOM": "is full (OOM): raise its maxmemory",
@@ -42,18 +48,34 @@ _REASONS: Final[dict[type[BaseException], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """Where the store is and how it is asked. ``data_dir`` holds ``store.id``; ``embedded`` makes a failed WAITAOF count."""
+    """Where the store is and how it is asked. ``data_dir`` holds ``store.id``; ``embedded`` makes a failed WAITAOF count; ``tls`` is for ``rediss://``."""
 
     url: str
     data_dir: Path
     prefix: str = "sg:"
     timeout_s: float = 0.25
     lease_s: float = 2.0
+    alone: bool = False
     embedded: bool = False
     allow_eviction: bool = False
+    tls: TlsFiles = field(default_factory=TlsFiles)
 
     def __repr__(self) -> str:
         return f"StoreOptions({address(self.url)!r}, prefix={self.prefix!r})"
+
+
+def store_options(settings: StoreSettings, embedded_url: str = "") -> StoreOptions:
+    """The configured store; ``embedded_url`` is where its embedded server listens, where there is one."""
+    return StoreOptions(
+        url=embedded_url or settings.url,
+        data_dir=settings.data_dir,
+        prefix=settings.prefix,
+        timeout_s=settings.timeout_ms / 1000,
+        lease_s=settings.lease_ms / 1000,
+        embedded=bool(embedded_url),
+        allow_eviction=settings.allow_eviction,
+        tls=settings.tls,
+    )
 
 
 def address(url: str) -> str:
@@ -69,22 +91,22 @@ def check_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
-        valid = parts.scheme in {"redis", "unix"} and (parts.port or 1) > 0 and (parts.scheme == "redis" or len(parts.path) > 1)
+        valid = parts.scheme in _SCHEMES and (parts.port or 1) > 0 and (parts.scheme != "unix" or len(parts.path) > 1)
     except ValueError:
         valid, query = False, {}
     if not valid:
-        return "store.url is no address: write redis://HOST:PORT/DB, unix:///PATH?db=N or embedded"
+        return "store.url is no address: write redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH?db=N or embedded"
     unknown = sorted(set(query) - _QUERY)
     if unknown:
         return f"store.url: the option {unknown[0]!r} is not known; there are db, username and password"
-    database = query.get("db", [parts.path.strip("/") if parts.scheme == "redis" else ""])[-1]
+    database = query.get("db", ["" if parts.scheme == "unix" else parts.path.strip("/")])[-1]
     if database and not (database.isascii() and database.isdigit()):
         return "store.url: the database is a number"
     return None
 
 
 def new_connection(options: StoreOptions, protocol: int = 2) -> AbstractConnection:
-    """A connection of redis-py that is not yet open. ValueError with check_url's line where the URL is wrong."""
+    """A connection of redis-py that is not yet open. ValueError with check_url's line where the URL is wrong; StoreUnavailable where a file of ``tls`` is."""
     fault = check_url(options.url)
     if fault:
         raise ValueError(fault)
@@ -93,6 +115,9 @@ def new_connection(options: StoreOptions, protocol: int = 2) -> AbstractConnecti
     if made is not UnixDomainSocketConnection:
         arguments.setdefault("host", "localhost")
         arguments["socket_keepalive"] = True
+    if urlsplit(options.url).scheme == "rediss":
+        made = _TlsConnection
+        arguments["context"] = tls.client_context(options.tls)
     connection: AbstractConnection = made(
         **arguments,
         protocol=protocol,
@@ -104,6 +129,17 @@ def new_connection(options: StoreOptions, protocol: int = 2) -> AbstractConnecti
         driver_info=None,
     )
     return connection
+
+
+class _TlsConnection(Connection):
+    """A connection by TLS with a context of ours: redis-py's own keeps the system's authorities beside a private one, and is made for each connection."""
+
+    def __init__(self, *, context: ssl.SSLContext, **arguments: Any) -> None:
+        self._context = context
+        super().__init__(**arguments)
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {**super()._connection_arguments(), "ssl": self._context}
 
 
 async def connect(options: StoreOptions, protocol: int = 2) -> AbstractConnection:
@@ -127,7 +163,13 @@ def unavailable(error: BaseException, options: StoreOptions, *, written: bool = 
         return StoreUnavailable(f"{where} {_ADVICE[code]}")
     if code:
         return StoreUnavailable(f"{where} refused a command: {code}", written=written)
-    return StoreUnavailable(f"{where} cannot be reached: {_reason(cause)}; start it, or mend store.url", written=written)
+    handshake = tls.trouble(cause, options.tls)
+    if handshake:
+        return StoreUnavailable(f"{where} {handshake}", written=written)
+    reason = _reason(cause)
+    if reason == _LOST and urlsplit(options.url).scheme == "rediss":
+        return StoreUnavailable(f"{where} {tls.closed(options.tls)}", written=written)
+    return StoreUnavailable(f"{where} cannot be reached: {reason}; start it, or mend store.url", written=written)
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -150,4 +192,4 @@ def _reason(error: BaseException) -> str:
     for kind, plain in _REASONS.items():
         if isinstance(error, kind):
             return plain
-    return "the connection was lost"
+    return _LOST

@@ -167,7 +167,8 @@ async def test_store_id_is_for_its_owner_alone(store: Store) -> None:
         "",
         "redis",
         "http://:SECRET@x",
-        "rediss://:SECRET@x",
+        "redis+sentinel://:SECRET@x",
+        "rediss://:SECRET@h/name",
         "unix://",
         "redis://:SECRET@h:port",
         "redis://:SECRET@h:0x",
@@ -186,7 +187,7 @@ def test_wrong_url_is_told_without_quoting_it(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h", "redis://h:1/0", "redis://:p@h", "redis://u:p@[::1]:6379/15", "unix:///run/s.sock", "unix://u:p@/run/s.sock?db=3", "redis://h?db=3"]
+    "url", ["redis://h", "redis://h:1/0", "redis://:p@h", "redis://u:p@[::1]:6379/15", "unix:///run/s.sock", "unix://u:p@/run/s.sock?db=3", "redis://h?db=3", "rediss://u:p@h:1/0"]
 )
 def test_right_url_has_no_fault(url: str) -> None:
     assert check_url(url) is None

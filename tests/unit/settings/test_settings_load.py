@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.policy_file.document import DocumentFault
-from gateway.settings import Address, Settings, load_settings
+from gateway.settings import Address, Settings, TlsFiles, load_settings
 
 MINIMAL = "upstreams: {api: {url: http://127.0.0.1:8090}}\n"
 KEY = "k" * 32
@@ -103,10 +103,8 @@ upstreams:
     ("written", "line"),
     [
         ("workers: 2", "workers: not in this version"),
-        ("store: {url: 'rediss://cache:6379'}", "url: rediss:// is not in this version"),
         ("store: {url: 'redis+sentinel://a:1,b:2/main'}", "url: redis+sentinel:// is not in this version"),
         ("store: {url: 'redis+cluster://a:1,b:2'}", "url: redis+cluster:// is not in this version"),
-        ("store: {tls: {ca_file: ca.pem}}", "tls: not in this version"),
         ("cors: {origins: []}", "cors: not in this version"),
         ("decide: {listen: ':9000'}", "decide: not in this version"),
         ("admin: {jwt: [{issuer: me}]}", "jwt: not in this version"),
@@ -299,3 +297,27 @@ def test_settings_do_not_change(load: Load) -> None:
     settings = load(MINIMAL)
     with pytest.raises(AttributeError):
         settings.workers = 2  # type: ignore[misc]
+
+
+def test_tls_files_of_the_store_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"store: {{url: 'rediss://cache:6380/1', tls: {{ca_file: ca.pem}}}}\n{MINIMAL}")
+    environ = {"SCOPEGATE_STORE__TLS__CERT_FILE": "us.pem", "SCOPEGATE_STORE__TLS__KEY_FILE": "us.key"}
+    assert load_settings(file, environ).store.tls == TlsFiles(Path("ca.pem"), Path("us.pem"), Path("us.key"))
+
+
+@pytest.mark.parametrize(
+    ("written", "line"),
+    [
+        (
+            "store: {url: 'redis://cache:6379', tls: {ca_file: ca.pem}}",
+            "tls: only a rediss:// store is reached by TLS: write rediss:// in store.url, or leave tls out",
+        ),
+        ("store: {tls: {ca_file: ca.pem}}", "tls: only a rediss:// store is reached by TLS"),
+        ("store: {url: 'rediss://cache', tls: {cert_file: us.pem}}", "tls: cert_file and key_file go together: name both, or neither"),
+        ("store: {url: 'rediss://cache', tls: {verify: false}}", "unknown key 'verify' in store.tls"),
+    ],
+)
+def test_tls_that_would_not_be_used_as_it_is_written_is_refused(faults: Faults, written: str, line: str) -> None:
+    (told,) = faults(f"{written}\n{MINIMAL}")
+    assert line in told

@@ -172,7 +172,7 @@ def test_what_is_no_store_is_refused_without_quoting_a_password(text: str) -> No
     assert "pw" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["rediss://cache", "redis+sentinel://a:1,b:2/main", "redis+cluster://a:1"])
+@pytest.mark.parametrize("text", ["rediss+sentinel://a:1", "redis+sentinel://a:1,b:2/main", "redis+cluster://a:1"])
 def test_stores_of_a_later_version_are_named_as_such(text: str) -> None:
     with pytest.raises(ValueError, match="not in this version"):
         values.store_url(text)
