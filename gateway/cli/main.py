@@ -8,6 +8,7 @@ import typer
 
 from gateway import __version__
 from gateway.cli.demo import demo_command
+from gateway.cli.doctor import doctor_command
 from gateway.cli.policy import policy_app
 from gateway.cli.serve import serve_command
 from gateway.cli.store import store_app
@@ -16,6 +17,7 @@ from gateway.cli.tokens import token_app
 app = typer.Typer(name="scopegate", help="Scoped access tokens in front of a REST API.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command("serve")(serve_command)
 app.command("demo")(demo_command)
+app.command("doctor")(doctor_command)
 app.add_typer(token_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)

@@ -73,7 +73,8 @@ def check_grant(route: Route, grants: GrantSet, created_ms: int, method: str, *,
     if scope is None:
         return None
     need = route.needs(method, websocket=websocket)
-    if scope.held_by(grants.levels, created_ms) >= need:
+    plainly = grants.levels.get(scope.id, 0) >= need and created_ms >= scope.since_ms
+    if plainly or scope.held_by(grants.levels, created_ms) >= need:
         return None
     required = f"{scope.id}:{ACCESS_NAMES[need]}"
     held = ", ".join(grants.text.split()) or "nothing"

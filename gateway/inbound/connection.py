@@ -27,6 +27,7 @@ DRAIN_LIMIT: Final = 64 * 1024  # of a refused body: more than that closes the c
 LINGER_S: Final = 2.0
 _FIRST_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _LINE_LIMIT_SLACK: Final = 2
+_NEVER: Final = float("inf")
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for no time: RFC 9112 section 9.6 asks for a reset where a message is not whole
 _NOBODY: Final = IPv4Address(0)  # a peer that was gone before it could be asked for
 
@@ -135,30 +136,20 @@ class ClientConnection(asyncio.Protocol):
             return
         self._working = True
         try:
-            while self.transport is not None and not self._closing and self._step():
-                pass
+            while self.pending and self.transport is not None and not self._closing:
+                if self._remaining or self._chunked:
+                    if not self._take_body():
+                        break
+                elif self.exchange is not None or self.write_full or not self._take_head():
+                    break
         except HeadFault as fault:
             self._refuse_message(fault)
         finally:
             self._working = False
         if self.half_closed and self.exchange is None and not self.write_full:
             self.close()  # all that it asked for is answered
-        self._hold_or_read()
-
-    def _step(self) -> bool:
-        """One thing done; False where there is nothing to do."""
-        if self.reading_body:
-            if not self.pending:
-                return False
-            if self._discarded >= 0:
-                return self._discard_body()
-            if self.exchange is None or not self.exchange.wants_body:
-                return False
-            self._take_body()
-            return True
-        if self.exchange is not None or self.write_full or not self.pending:
-            return False
-        return self._take_head()
+        if len(self.pending) >= PENDING_LIMIT or not self._reading:
+            self._hold_or_read()
 
     def _hold_or_read(self) -> None:
         """Stop reading from the socket while what was read waits; go on when it does not."""
@@ -222,7 +213,7 @@ class ClientConnection(asyncio.Protocol):
         if self._remaining:
             self._parser.skip_body()
         self._discarded = -1
-        self._deadline = plane.now + plane.settings.limits.body_idle_s if self.reading_body else float("inf")
+        self._deadline = plane.now + plane.settings.limits.body_idle_s if request.length or request.chunked else _NEVER
         self._head_since = 0.0
         self.exchange = Exchange(self, request)
         self.exchange.start()
@@ -239,9 +230,13 @@ class ClientConnection(asyncio.Protocol):
 
     # -- a body
 
-    def _take_body(self) -> None:
+    def _take_body(self) -> bool:
+        """Hand on what has come of the body; False where nobody takes it now."""
         exchange = self.exchange
-        assert exchange is not None  # noqa: S101 - _step asked
+        if self._discarded >= 0:
+            return self._discard_body()
+        if exchange is None or not exchange.wants_body:
+            return False
         data, self.pending = self.pending, b""
         self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
         if self._chunked:
@@ -256,8 +251,9 @@ class ClientConnection(asyncio.Protocol):
         if piece:
             exchange.request_body(piece)
         if not self.reading_body and self.exchange is exchange:
-            self._deadline = float("inf")
+            self._deadline = _NEVER
             exchange.request_body_end()
+        return True
 
     def _discard_body(self) -> bool:
         data, self.pending = self.pending, b""
@@ -287,7 +283,7 @@ class ClientConnection(asyncio.Protocol):
         """From now on bytes pass unread; what came before the switch is returned."""
         self._tunnel = tunnel
         waiting, self.pending = self.pending, b""
-        self._deadline = float("inf")
+        self._deadline = _NEVER
         self._hold_or_read()
         return waiting
 

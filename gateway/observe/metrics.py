@@ -1,127 +1,72 @@
-"""Counts, and their exposition for Prometheus.
+"""Counts: plain integers, added to on the hot path, carried between processes and added up.
 
-The hot path adds to plain integers: a labelled counter of prometheus-client costs several microseconds, more than a decision. A collector reads the
-integers when ``/metrics`` is asked. A request is counted under a route only once its token was proved (or the route is public): before that a
-forger could move a route's counter, so it counts under route "". Labels are bounded by the policy: the route's template, never a path;
-the seven methods and "other"; classes of status; the codes of ``core.reason``.
+A labelled counter of prometheus-client costs several microseconds, more than a decision; ``observe.exposition`` reads these when ``/metrics`` is
+asked. A request is counted under a route only once its token was proved (or the route is public): before that a forger could move a route's
+counter, so it counts under route "". Labels are bounded by the policy: the route's template, never a path; the seven methods and "other";
+classes of status; the codes of ``core.reason``.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
-
-from gateway import __version__
-from gateway.core.policy import Policy
-from gateway.core.route import METHODS
+import msgspec
 
 RequestKey = tuple[str, str, int, str]
 
-_METHOD_LABELS: Final = {method: method for method in METHODS}
-_REQUEST_LABELS: Final = ("route", "method", "status", "code")
 
-
-class Counters:
+class Counters(msgspec.Struct):
     """What has happened since the start, as plain integers for one thread: ``counters.requests[route, method, status, code] += 1``.
 
     ``requests`` counts the data plane's answers, ``management`` those of the management port: route template ("" before the token is proved),
     method as sent, status (0 where the client was gone before an answer), reason code ("" where the request was allowed).
-    ``bytes_up`` and ``bytes_down`` are bytes of bodies sent to upstreams and to clients. ``connections_open`` is the number of client connections now.
+    ``bytes_up`` and ``bytes_down`` are bytes of bodies sent to upstreams and to clients. ``connections_open`` and ``streams_open`` are what is open now.
     """
 
-    __slots__ = (
-        "bytes_down",
-        "bytes_up",
-        "connections",
-        "connections_open",
-        "lookups",
-        "management",
-        "policy_reloads",
-        "policy_reloads_refused",
-        "requests",
-        "store_errors",
-        "upstream_retries",
-    )
+    requests: dict[RequestKey, int] = msgspec.field(default_factory=lambda: defaultdict(int))
+    management: dict[RequestKey, int] = msgspec.field(default_factory=lambda: defaultdict(int))
+    bytes_up: int = 0
+    bytes_down: int = 0
+    connections: int = 0
+    connections_open: int = 0
+    streams_open: int = 0
+    lookups: int = 0
+    store_errors: int = 0
+    upstream_retries: int = 0
+    policy_reloads: int = 0
+    policy_reloads_refused: int = 0
+    worker_restarts: int = 0
 
-    def __init__(self) -> None:
-        self.requests: defaultdict[RequestKey, int] = defaultdict(int)
-        self.management: defaultdict[RequestKey, int] = defaultdict(int)
-        self.bytes_up = 0
-        self.bytes_down = 0
-        self.connections = 0
-        self.connections_open = 0
-        self.lookups = 0
-        self.store_errors = 0
-        self.upstream_retries = 0
-        self.policy_reloads = 0
-        self.policy_reloads_refused = 0
+    def add(self, other: Counters) -> None:
+        """Add another process's counts to these."""
+        for mine, theirs in ((self.requests, other.requests), (self.management, other.management)):
+            for key, count in theirs.items():
+                mine[key] = mine.get(key, 0) + count
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
-
-class GatewayCollector(Collector):
-    """Turns Counters into metric families when asked."""
-
-    def __init__(self, counters: Counters, policy: Callable[[], Policy]) -> None:
-        self._counters = counters
-        self._policy = policy
-
-    def describe(self) -> list[Metric]:
-        """Nothing: the names are known only to ``collect``, and asking for them at registration would read a policy that may not be there yet."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """All families."""
-        counters, policy = self._counters, self._policy()
-        yield _requests("scopegate_requests", "Requests answered on the data plane; the route is empty until the token was proved.", counters.requests)
-        yield _requests("scopegate_management_requests", "Requests answered on the management port.", counters.management)
-        for name, text, value in (
-            ("scopegate_request_body_bytes", "Bytes of request bodies sent to upstreams.", counters.bytes_up),
-            ("scopegate_response_body_bytes", "Bytes of answer bodies sent to clients.", counters.bytes_down),
-            ("scopegate_connections", "Client connections accepted on the data plane.", counters.connections),
-            ("scopegate_store_lookups", "Tokens asked of the store by requests.", counters.lookups),
-            ("scopegate_store_errors", "Requests of the data plane that the store did not answer.", counters.store_errors),
-            ("scopegate_upstream_retries", "Requests sent again because a kept upstream connection had ended.", counters.upstream_retries),
-            ("scopegate_policy_reloads", "Policies loaded while running.", counters.policy_reloads),
-            ("scopegate_policy_reloads_refused", "Policies that were faulty: the one before stayed.", counters.policy_reloads_refused),
-        ):
-            yield CounterMetricFamily(name, text, value)
-        yield GaugeMetricFamily("scopegate_connections_open", "Client connections open on the data plane now.", counters.connections_open)
-        yield GaugeMetricFamily("scopegate_policy_scopes", "Scopes of the loaded policy.", len(policy.scopes))
-        yield GaugeMetricFamily("scopegate_policy_routes", "Routes of the loaded policy, those left out on purpose included.", len(policy.routes))
-        yield InfoMetricFamily("scopegate_policy", "The loaded policy, by the SHA-256 of its file.", {"hash": policy.hash})
-        yield InfoMetricFamily("scopegate_build", "The program.", {"version": __version__})
+    def keep(self, other: Counters) -> None:
+        """Add the last counts of a process that has ended: what it had open is closed, what it did stays."""
+        self.add(other)
+        self.connections_open -= other.connections_open
+        self.streams_open -= other.streams_open
 
 
-class Exposition:
-    """The text of ``/metrics``, from a registry of its own: libraries that count in the default one add nothing to it."""
-
-    def __init__(self, counters: Counters, policy: Callable[[], Policy]) -> None:
-        self._registry: Final = CollectorRegistry(auto_describe=False)
-        self._registry.register(GatewayCollector(counters, policy))
-        ProcessCollector(registry=self._registry)
-
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """The metrics and their content type, in the format that an Accept field prefers: Prometheus text or OpenMetrics."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
+_NUMBERS: Final = tuple(name for name in Counters.__struct_fields__ if name not in {"requests", "management"})
 
 
-def _requests(name: str, text: str, counts: Mapping[RequestKey, int]) -> Metric:
-    """One family: several statuses of a class, and several unknown methods, add up in one series."""
-    series: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
-    for (route, method, status, code), count in counts.items():
-        series[route, _METHOD_LABELS.get(method, "other"), status_class(status), code] += count
-    family = CounterMetricFamily(name, text, labels=_REQUEST_LABELS)
-    for labels, count in sorted(series.items()):
-        family.add_metric(labels, count)
-    return family
+class WorkerFacts(msgspec.Struct, frozen=True):
+    """One worker as its supervisor sees it: whether it is up and answers, and the hash of the policy that it runs."""
+
+    number: int
+    up: bool
+    policy: str
 
 
-def status_class(status: int) -> str:
-    """``2xx`` and so on; ``none`` where there was no answer."""
-    return f"{status // 100}xx" if 100 <= status <= 599 else "none"
+class Overview(msgspec.Struct):
+    """All processes of a node but the one that asks: their counts added up, the workers, and whether the node is shutting down."""
+
+    counters: Counters = msgspec.field(default_factory=Counters)
+    workers: list[WorkerFacts] = msgspec.field(default_factory=list)
+    draining: bool = False

@@ -65,17 +65,17 @@ class Confirmations:
             if not others:
                 del self._expected[token_id]
 
-    async def wait(self, expected: _Expected, version: int, workers: Collection[str], within_s: float) -> Reach:
-        """Until all ``workers`` (NODE/WORKER) have confirmed ``version`` or a later one, for ``within_s`` seconds at most."""
+    async def wait(self, expected: _Expected, version: int, workers: Collection[str], *, whole_lease: bool = False) -> Reach:
+        """Until all ``workers`` (NODE/WORKER) have confirmed ``version`` or a later one, for one lease at most, or, if asked, exactly."""
         missing = self._missing(expected, version, workers)
         try:
-            async with asyncio.timeout(max(0.0, within_s)):
-                while missing:
+            async with asyncio.timeout(self.lease_s):
+                while missing or whole_lease:
                     expected.news.clear()
                     await expected.news.wait()
                     missing = self._missing(expected, version, workers)
         except TimeoutError:
-            missing = self._missing(expected, version, workers)
+            pass
         nodes = {worker.rpartition("/")[0] for worker in workers}
         return Reach(len(nodes), len(nodes - {worker.rpartition("/")[0] for worker in missing}))
 

@@ -128,7 +128,7 @@ class Link(asyncio.Protocol):
                     await connection.send_packed_command(connection.pack_commands([command]))
                     reply = await read_reply(connection)
                     if isinstance(reply, Exception):
-                        raise reply
+                        raise reply  # noqa: TRY301 - it goes the way of all other failures
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             self._connecting = None
             self._fail(unavailable(error, self._options))
@@ -143,7 +143,8 @@ class Link(asyncio.Protocol):
         if transport.is_closing():
             self._fail(unavailable(ConnectionError("closed"), self._options))
             return
-        self._owner = connection  # its finaliser would close the transport
+        self._writer = writer  # its finaliser would close the transport
+        connection._writer = connection._reader = None  # noqa: SLF001 - and redis-py's would complain
         self._transport = transport
         self._failed = None
         self.on_up()

@@ -92,7 +92,7 @@ def milliseconds(clock: list[bytes]) -> int:
 async def check_server(session: Session, options: StoreOptions) -> None:
     """Refuse, by StoreUnavailable with a line that says what to do, a server on which tokens would not be safe."""
     where = f"the store at {address(options.url)}"
-    info = _facts((await session.ask(("INFO",)))[0])
+    info = info_facts((await session.ask(("INFO",)))[0])
     if info.get("loading") == "1":
         raise StoreUnavailable(f"{where} is still loading its data: wait until it is done")
     valkey = info.get("valkey_version")
@@ -109,7 +109,7 @@ async def check_server(session: Session, options: StoreOptions) -> None:
         )
 
 
-def _facts(text: bytes) -> dict[str, str]:
+def info_facts(text: bytes) -> dict[str, str]:
     pairs: list[Any] = [line.partition(":") for line in text.decode("utf-8", "replace").splitlines()]
     return {name: value for name, colon, value in pairs if colon}
 

@@ -117,22 +117,22 @@ class RedisTokenRegister:
         confirmations = self._confirmations
         await confirmations.listen()
         with confirmations.expecting(token_id) as expected:
-            changed, workers, age_ms = await self._step(token_id, arguments)
+            changed, workers, uptime_s = await self._step(token_id, arguments)
             if changed.outcome != "done" or changed.record is None:
                 return changed
-            # A repeat changes nothing, so nobody confirms it: it waits for what is left of the lease since the change itself.
-            within_s = confirmations.lease_s - age_ms / 1000
-            return changed._replace(reach=await confirmations.wait(expected, changed.record.version, workers, within_s))
+            # A server that has just started may have lost who was registered: whoever it was has stopped deciding after one lease.
+            forgetful = uptime_s <= confirmations.lease_s + 1 and not self._store.options.alone
+            return changed._replace(reach=await confirmations.wait(expected, changed.record.version, workers, whole_lease=forgetful))
 
     async def _change(self, token_id: str, *arguments: Any) -> Changed:
         return (await self._step(token_id, arguments))[0]
 
     async def _step(self, token_id: str, arguments: tuple[Any, ...]) -> tuple[Changed, list[str], int]:
-        """A change, the workers that were live when the store took it, and how long ago in ms the token was last changed."""
+        """A change, the workers that were live when the store took it, and for how many seconds the store's server has been running."""
         async with self._store.session() as (session, now_ms):
             if not TOKEN_ID.match(token_id):
                 return Changed("absent", None, now_ms), [], 0
-            outcome, clock, age_ms, workers, info = await session.script(CHANGE, (*self._both(token_id), self._keys.workers), arguments)
+            outcome, clock, uptime_s, workers, info = await session.script(CHANGE, (*self._both(token_id), self._keys.workers), arguments)
             changed = Changed(outcome.decode(), read_info(info), int(clock))
             if changed.outcome == "done":
                 await session.settle()
@@ -141,7 +141,7 @@ class RedisTokenRegister:
                 (used,) = await session.ask(("ZSCORE", self._keys.last_used, token_id))
                 if used is not None:
                     changed = changed._replace(record=msgspec.structs.replace(changed.record, last_used_at=int(used)))
-            return changed, [worker.decode() for worker in workers], int(age_ms)
+            return changed, [worker.decode() for worker in workers], int(uptime_s)
 
     async def _records(self, session: Session, token_ids: list[str]) -> list[TokenRecord | None]:
         if not token_ids:

@@ -21,7 +21,7 @@ from gateway.ports import Lookup, StoreUnavailable, Unknown
 from gateway.store.connection import unavailable
 from gateway.store.record_cache import RecordCache, boot_s
 from gateway.store.records import LiveReader
-from gateway.store.scripts import CONFIRM, HEARTBEAT
+from gateway.store.scripts import HEARTBEAT
 from gateway.store.server import Store, milliseconds
 
 Found = Callable[[Lookup | StoreUnavailable], None]
@@ -29,10 +29,12 @@ BEATS: Final = 4  # heartbeats a lease
 
 
 class RedisTokenStore:
-    """ports.TokenStore on a Store. ``worker`` is NODE/WORKER; ``on_change`` is called with each id that the store says has changed."""
+    """ports.TokenStore on a Store. ``worker`` is NODE/NUMBER, to which something random is added.
+    ``on_change`` is called with each id that the store says has changed."""
 
     def __init__(self, store: Store, *, records: int = 0, lease_s: float = 2.0, worker: str = "") -> None:
-        self.worker = worker or f"{node_name()}/0"
+        # One process, never a place that a successor inherits: it would confirm for the other.
+        self.worker = f"{worker or node_name() + '/0'}-{secrets.token_hex(4)}"
         self.on_change: Callable[[str], None] = lambda _: None
         self._store = store
         self._lease_s = lease_s
@@ -179,13 +181,20 @@ class RedisTokenStore:
         if push[1] is None:  # FLUSHALL
             self._cache.drop_all()
             return
-        keys = self._store.keys
         for key in push[1]:
             token_id = key[len(self._prefix) + 1 : -1].decode("ascii", "replace")
             self._cache.drop(token_id)
-            # From here on every answer about it is younger than the change: that is what is confirmed.
-            self._store.link.call([("EVAL", CONFIRM.text, 1, keys.info(token_id), keys.confirmed, token_id, self.worker)], _ignore)
+            self._store.link.call([("HGET", self._store.keys.info(token_id), "version")], partial(self._confirm, token_id))
             self.on_change(token_id)
+
+    def _confirm(self, token_id: str, replies: list[Any] | StoreUnavailable) -> None:
+        """Say up to which version this worker has forgotten a token: the one that it has read itself, so that the word stays true however
+        late it is heard. A reply of the same turn of the store may stand before its push, so what came since the push goes too.
+        """
+        self._cache.drop(token_id)
+        if isinstance(replies, list) and isinstance(replies[0], bytes) and replies[0] != b"1":  # nobody waits for the first
+            keys = self._store.keys
+            self._store.link.call([("PUBLISH", keys.confirmed, f"{token_id} {int(replies[0])} {self.worker}")], _ignore)
 
     def _beat(self) -> None:
         link = self._store.link

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections import deque
 from typing import Final
 
@@ -27,6 +28,7 @@ class UpstreamPool:
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
         self._tls = ssl.create_default_context() if settings.tls else None
         self._closed = False
+        self._now = time.monotonic()  # as of the last sweep
 
     def __repr__(self) -> str:
         return f"UpstreamPool({self.settings.name!r}, open={len(self._all)}, idle={len(self._idle)}, waiting={len(self._waiting)})"
@@ -92,7 +94,7 @@ class UpstreamPool:
         if self._closed:
             connection.abort()
             return
-        connection.idle_since = asyncio.get_running_loop().time()
+        connection.idle_since = self._now
         self._idle.append(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
@@ -104,6 +106,7 @@ class UpstreamPool:
 
     def sweep(self, now: float) -> None:
         """Close what has been idle for too long (``now`` as loop time)."""
+        self._now = now
         for connection in [idle for idle in self._idle if now - idle.idle_since > idle.keep_s]:
             self._idle.remove(connection)
             connection.abort()

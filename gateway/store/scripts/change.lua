@@ -1,15 +1,26 @@
--- KEYS[3]: workers. ARGV: action, then its arguments. Answers {outcome, now, age, workers, {field, value, ...}}: the outcome is done, absent, or
--- the state that forbids it; age is how long ago in ms the token was last changed; workers are those that may still know it as it was before.
+-- KEYS[3]: workers. ARGV: action, then its arguments. Answers {outcome, now, uptime, workers, {field, value, ...}}: the outcome is done, absent, or
+-- the state that forbids it; uptime is the server's in s, so that one who has just started, and may have lost who was registered, is known;
+-- workers are those that may still know the token as it was before.
 local action = ARGV[1]
 local record = fields()
 if not record.id then
   return {'absent', digits(NOW), '0', {}, {}}
 end
-local changed_at = tonumber(record.changed_at or '0')
 
 local function answer(outcome)
-  local workers = outcome == 'done' and redis.call('ZRANGEBYSCORE', KEYS[3], digits(NOW), '+inf') or {}
-  return {outcome, digits(NOW), digits(NOW - changed_at), workers, redis.call('HGETALL', INFO)}
+  local workers, uptime = {}, '0'
+  if outcome == 'done' then
+    workers = redis.call('ZRANGEBYSCORE', KEYS[3], digits(NOW), '+inf')
+    uptime = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
+  end
+  return {outcome, digits(NOW), uptime, workers, redis.call('HGETALL', INFO)}
+end
+
+-- A repeat changes nothing, but is pushed as a change is: who asks again may not have heard that all workers know.
+local function again()
+  redis.call('SET', LIVE, '', 'PX', 1)
+  keep(record)
+  return answer('done')
 end
 
 local expired = NOW >= tonumber(record.expires_at)
@@ -19,7 +30,7 @@ if action == 'rename' then
   end
 elseif action == 'revoke' then
   if record.state == 'revoked' then
-    return answer('done')
+    return again()
   end
   record.state = 'revoked'
   record.ended_at = expired and record.expires_at or digits(NOW)
@@ -39,12 +50,10 @@ elseif action == 'regenerate' then
 else
   local state = action == 'suspend' and 'suspended' or 'active'
   if record.state == state then
-    return answer('done')
+    return again()
   end
   record.state = state
 end
 record.version = digits(record.version + 1)
-record.changed_at = digits(NOW)
-changed_at = NOW
 keep(record)
 return answer('done')

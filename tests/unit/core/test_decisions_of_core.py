@@ -20,8 +20,22 @@ from tests.harness.vectors import cases
 
 NOW = 1_800_000_000_000
 SECRETS = Secrets(*(signed(f"sgt_abcdefghij01_{letter * 32}") for letter in "xyz"))
-# Neither is asked: opening and judging need no store.
-ENGINE = Engine(parse_policy(POLICY, "policy.yaml"), cast("TokenStore", None), cast("LimitStore", None), "sgt")
+
+
+class Memory:
+    """What an engine may ask without waiting: is this the digest of a secret that is remembered? A worker answers yes or no by what it has cached."""
+
+    def __init__(self, *, remembers: bool) -> None:
+        self.remembers = remembers
+
+    def is_secret_of(self, token_id: str, proof: bytes) -> bool:
+        return self.remembers and token_id == SECRETS.secret.split("_")[1] and proof == digest(SECRETS.secret)
+
+
+ENGINES = {
+    remembers: Engine(parse_policy(POLICY, "policy.yaml"), cast("TokenStore", Memory(remembers=remembers)), cast("LimitStore", None), "sgt")
+    for remembers in (True, False)
+}
 
 
 def record(case: dict[str, Any]) -> LiveRecord:
@@ -44,19 +58,21 @@ def record(case: dict[str, Any]) -> LiveRecord:
     )
 
 
+@pytest.mark.parametrize("remembers", [True, False], ids=["remembered", "new"])
 @pytest.mark.parametrize("case", cases("decisions", "cases"))
-def test_verdict(case: dict[str, Any]) -> None:
+def test_verdict(case: dict[str, Any], remembers: bool) -> None:
+    engine = ENGINES[remembers]
     found = record(case)
     method, websocket = case.get("method", "GET"), case.get("websocket", False)
     lines = [line.partition(":") for line in field_lines(case, SECRETS)]
     authorizations = [value.strip(" ").encode("latin-1") for name, _, value in lines if name.lower() == "authorization"]
     verdict: Allow | Denial
-    opening = ENGINE.open(method, fill(case.get("target", "/4/worklogs/1"), SECRETS), authorizations)
+    opening = engine.open(method, fill(case.get("target", "/4/worklogs/1"), SECRETS), authorizations)
     if isinstance(opening, Denial):
         verdict = opening
     else:
         known = found if opening.token_id in {"", found.id} else None
-        verdict = ENGINE.judge(opening, known, NOW, method, ip_address("127.0.0.1"), websocket=websocket)
+        verdict = engine.judge(opening, known, NOW, method, ip_address("127.0.0.1"), websocket=websocket)
     if case["expect"] == "allow":
         assert isinstance(verdict, Allow), verdict.detail
         return
@@ -72,7 +88,7 @@ def test_nothing_of_a_secret_is_in_a_verdict() -> None:
     for case in (each.values[0] for each in cases("decisions", "cases")):
         lines = [line.partition(":") for line in field_lines(cast("dict[str, Any]", case), SECRETS)]
         values = [value.strip(" ").encode("latin-1") for name, _, value in lines if name.lower() == "authorization"]
-        opening = ENGINE.open("GET", "/4/worklogs/1", values)
+        opening = engine.open("GET", "/4/worklogs/1", values)
         for secret in SECRETS:
             assert secret not in repr(opening)
             assert secret.split("_")[2] not in repr(opening)

@@ -6,7 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.policy import Policy
-from gateway.observe.metrics import Counters, Exposition, status_class
+from gateway.observe.exposition import Exposition, status_class
+from gateway.observe.metrics import Counters
 from gateway.policy_file.load import parse_policy
 
 POLICY = parse_policy(b"version: 1\nscopes: {a: {title: A}}\nroutes:\n  - {path: /a, scope: a}\n", "policy.yaml")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.observe.metrics import Counters, Exposition
+from gateway.observe.exposition import Exposition
+from gateway.observe.metrics import Counters
 from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import parse_policy
 from gateway.settings import load_settings

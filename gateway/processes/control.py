@@ -1,0 +1,148 @@
+"""The socket between the supervisor and each of its processes, and what is said on it.
+
+One AF_UNIX stream socket pair a process; the process inherits its end as an open descriptor. A message is four bytes of length (big-endian) and so
+many bytes of MessagePack. The supervisor's first message is Start; settings and policy come only here, never by argument, environment or file,
+so that no secret shows in /proc and a process that is started again gets the policy in force whatever the file holds by then.
+
+    supervisor -> process                                   process -> supervisor
+    Start      settings, policy in force, who it is         Ready      it serves, by the policy with this hash
+                                                            Refused    it can't start, and why: it ends
+    Prepare    check a policy and keep it at hand           Prepared   with the faults that keep it from using it, none if it can
+    Swap       use what was prepared                        Swapped    it is in use
+    Count      tell your counts now                         Counts     in answer, and unasked every second and at the end
+    Told       the overview that was asked for              Ask        (management) tell me of all processes
+    Drain      finish what is in flight and end
+
+A reload takes two steps: all prepare; once all have said that they can, all swap. If one can't, or does not answer, nobody swaps.
+Where the other side's end of file comes instead of a message, it is gone: a process whose supervisor is gone ends within a second.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final, TypeVar
+
+import msgspec
+
+from gateway.observe.metrics import Counters, Overview
+
+COUNTS_EVERY_S: Final = 1.0
+_LENGTH: Final = 4
+_MOST: Final = 64 * 1024 * 1024
+
+
+class Start(msgspec.Struct, tag=True, frozen=True):
+    """``parts`` is a pickled StartParts: settings hold types that MessagePack has no word for, and both sides are the same program."""
+
+    parts: bytes
+    policy: bytes
+    worker: str  # NODE/NUMBER
+    log_level: int
+
+    def __repr__(self) -> str:
+        return f"Start({self.worker!r})"
+
+
+class Prepare(msgspec.Struct, tag=True, frozen=True):
+    serial: int
+    policy: bytes
+
+
+class Swap(msgspec.Struct, tag=True, frozen=True):
+    serial: int
+
+
+class Count(msgspec.Struct, tag=True, frozen=True):
+    serial: int
+
+
+class Told(msgspec.Struct, tag=True, frozen=True):
+    overview: Overview
+
+
+class Drain(msgspec.Struct, tag=True, frozen=True):
+    pass
+
+
+class Ready(msgspec.Struct, tag=True, frozen=True):
+    policy: str
+
+
+class Refused(msgspec.Struct, tag=True, frozen=True):
+    why: str
+
+
+class Prepared(msgspec.Struct, tag=True, frozen=True):
+    serial: int
+    faults: list[str]
+
+
+class Swapped(msgspec.Struct, tag=True, frozen=True):
+    """``policy`` is its hash."""
+
+    serial: int
+    policy: str
+
+
+class Counts(msgspec.Struct, tag=True, frozen=True):
+    """``serial`` is that of the Count that is answered, 0 where none is."""
+
+    serial: int
+    counters: Counters
+
+
+class Ask(msgspec.Struct, tag=True, frozen=True):
+    pass
+
+
+Order = Start | Prepare | Swap | Count | Told | Drain
+Report = Ready | Refused | Prepared | Swapped | Counts | Ask
+
+_M = TypeVar("_M")
+_ENCODE: Final = msgspec.msgpack.Encoder().encode
+ORDERS: Final[msgspec.msgpack.Decoder[Order]] = msgspec.msgpack.Decoder(Order)
+REPORTS: Final[msgspec.msgpack.Decoder[Report]] = msgspec.msgpack.Decoder(Report)
+
+
+def packed(message: Order | Report) -> bytes:
+    """A message as it goes over the socket."""
+    body = _ENCODE(message)
+    return len(body).to_bytes(_LENGTH, "big") + body
+
+
+class Incoming:
+    """Puts messages together from the pieces in which they come. What is not a message is a ValueError (msgspec's are)."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes, decoder: msgspec.msgpack.Decoder[_M]) -> list[_M]:
+        """The messages that are complete now."""
+        self._bytes += data
+        messages = []
+        while len(self._bytes) >= _LENGTH:
+            end = _LENGTH + int.from_bytes(self._bytes[:_LENGTH], "big")
+            if end > _MOST:
+                raise ValueError("a message is too long")
+            if len(self._bytes) < end:
+                break
+            messages.append(decoder.decode(self._bytes[_LENGTH:end]))
+            del self._bytes[:end]
+        return messages
+
+
+def receive_order(control: socket.socket) -> Order | None:
+    """The next order on a blocking socket, and not a byte more; None where the supervisor is gone."""
+    head = _exactly(control, _LENGTH)
+    body = _exactly(control, int.from_bytes(head, "big")) if head else b""
+    return ORDERS.decode(body) if body else None
+
+
+def _exactly(control: socket.socket, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        piece = control.recv(count - len(data))
+        if not piece:
+            return b""
+        data += piece
+    return bytes(data)
