@@ -103,7 +103,7 @@ class Store:
         self.connections: list[Connection] = []
         self._rules = world.rules
         self._until: dict[str, int] = {}
-        self._started = -LEASE
+        self._started = -2 * LEASE
         self._touched = False
         self._listening: list[tuple[Connection, Changer]] = []
 
@@ -271,14 +271,17 @@ class Worker:
             self._world.goes_up(request)
 
     def _decide(self, request: Request) -> None:
-        if self._known is not None and self._believes():
-            self._judge(request, self._known)
+        known = self.at_hand()
+        if known is not None:
+            self._judge(request, known)
         elif self.side is not None:
             self.side.ask(self._world.store.look_up, partial(self._on_link, self.side, partial(self._found, request)))
         # else 503
 
-    def _believes(self) -> bool:
-        return self.clock.read() < self.until if self._rules.lease_read_at_each_decision else self._trusting
+    def at_hand(self) -> Record | None:
+        """What may be decided by without asking."""
+        believes = self.clock.read() < self.until if self._rules.lease_read_at_each_decision else self._trusting
+        return self._known if believes else None
 
     def _found(self, request: Request, record: Record) -> None:
         self._known = record
@@ -376,6 +379,19 @@ class World:
         if request.late:
             raise GoesUpLate(f"secret {request.secret} at {self.now}, though its end had been answered")
 
+    def try_each_worker(self) -> None:
+        """A request with an ended secret comes to each worker just now, and is decided if that takes no question."""
+        for worker in self.workers:
+            known = worker.at_hand()
+            if known is not None and known.secret in self.ended:
+                self.goes_up(Request(known.secret, late=True, waits=False))
+
+    def pass_to(self, time: int) -> None:
+        self.now = max(self.now, time)
+
+    def unanswered(self) -> int:
+        return sum(not changer.answered for changer in self.changers)
+
     def readable(self) -> list[tuple[Worker | Changer, Connection]]:
         """Where somebody can read a message, or the end of the link."""
         found: list[tuple[Worker | Changer, Connection]] = []
@@ -393,7 +409,8 @@ class World:
     def deadlines(self) -> list[int]:
         """Real times to come at which somebody's lease, wait or registration ends."""
         times = [self.store.clock.when(until) for until in self.store.registrations()]
-        times += [party.clock.when(party.until) for party in (*self.workers, *self.changers)]
+        parties: list[Worker | Changer] = [*self.workers, *self.changers]
+        times += [party.clock.when(party.until) for party in parties]
         return sorted({time for time in times if time > self.now})
 
     def settle(self) -> None:
@@ -404,3 +421,14 @@ class World:
             self.store.end_cycle()
             for reader, connection in self.readable():
                 reader.hear(connection)
+
+    def calm(self) -> None:
+        """Every worker with a link gets a lease and asks for the token, and nothing is left on the way."""
+        self.settle()
+        for worker in self.workers:
+            if worker.link is not None:
+                worker.beat()
+                self.request(worker, self.store.record.secret)
+                while worker.arrived:
+                    worker.handle()
+        self.settle()
