@@ -12,7 +12,7 @@ help: ## this list
 demo: .venv/run.stamp ## the gateway with a sample upstream, a token and curl lines; Ctrl-C ends it
 	@exec $(BIN)/python -m gateway demo
 
-test: .venv/dev.stamp ## every test
+test: .venv/dev.stamp .venv/system.stamp ## every test
 	@$(BIN)/python -m pytest tests
 
 check: lint types imports ## linter, formatter, strict types, import contract
@@ -35,6 +35,7 @@ bench: .venv/dev.stamp ## the look-up at 10 and 10,000 routes, and each stage of
 lock: .venv/run.stamp ## write the locks anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements/run.txt
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --group dev -o requirements/dev.txt
+	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(BIN)/uv pip compile - $(LOCK) -o requirements/build.txt
 
 clean: ## remove the virtual environment and what tests and tools left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist data
@@ -49,3 +50,8 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 .venv/dev.stamp: requirements/dev.txt requirements/run.txt requirements/uv.txt requirements/install
 	@sh requirements/install $(PYTHON) requirements/dev.txt
 	@touch .venv/run.stamp $@
+
+# What tests drive from outside: a Redis with TLS, openssl, systemd's checker of units, setpriv.
+.venv/system.stamp: requirements/system-test requirements/install-system .venv/dev.stamp
+	@sh requirements/install-system requirements/system-test
+	@touch $@

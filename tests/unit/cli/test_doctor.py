@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.main import app
-from tests.harness.gateway import ADMIN_KEY, GatewayProcess
+from tests.harness.gateway import ADMIN_KEY, ROOT, GatewayProcess
 from tests.harness.redis_server import RedisServer
 
 
@@ -135,3 +136,9 @@ def test_store_of_the_operators_own_is_looked_at(gateway: GatewayProcess) -> Non
 
 def test_wrong_use_is_two() -> None:
     assert CliRunner().invoke(app, ["doctor", "--what"]).exit_code == 2
+
+
+def test_every_line_is_explained_in_the_docs() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text().split("## Running\n")[0]
+    told = {name for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
+    assert told == {check.replace("upstream api", "upstream NAME") for check in CHECKS} | {"credentials", "store transport"}
