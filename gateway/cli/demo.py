@@ -20,15 +20,18 @@ from typing import Annotated, Final
 import typer
 
 import gateway
-from gateway.app import CannotServe, Gateway, bind
-from gateway.cli.serve import fail, run, start_log
+from gateway.cli.serve import fail, run
 from gateway.core.policy import Policy
-from gateway.flow.issuance import IssuanceRefused, Issued
+from gateway.flow.issuance import Issuance, IssuanceRefused, Issued
 from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import load_policy
-from gateway.ports import StoreUnavailable
+from gateway.processes.child import start_log
+from gateway.processes.listening import CannotServe, listen
 from gateway.settings import Address, Settings, load_settings
+from gateway.store.connection import StoreOptions
 from gateway.store.embedded import socket_path
+from gateway.store.server import Store
+from gateway.store.token_register import RedisTokenRegister
 from gateway.store.wire import ask
 
 _HOST: Final = "127.0.0.1"
@@ -59,35 +62,30 @@ def demo_command(
 
 
 class Demo:
-    """One run. What goes wrong while it serves ends it, and is raised by ``run``."""
+    """One run."""
 
     def __init__(self, settings: Settings, policy: Policy, upstream: str) -> None:
         self._settings = settings
         self._policy = policy
         self._upstream = upstream
-        self._greeting: asyncio.Task[None] | None = None
-        self._failure: Exception | None = None
 
     def run(self) -> None:
         """Serve until told to stop."""
-        run(self._settings, self._ready)
-        if isinstance(self._failure, (StoreUnavailable, IssuanceRefused)):
-            fail(self._failure)
-        if self._failure is not None:
-            raise self._failure
-
-    def _ready(self, gateway: Gateway) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, gateway.end)  # a closed terminal ends a demo; there is no policy to reload
-        self._greeting = loop.create_task(self._greet(gateway))
-
-    async def _greet(self, gateway: Gateway) -> None:
         try:
-            issued = await gateway.issuance.create(name="Demo", policy=self._policy, grants=_GRANTS)
-            typer.echo("\n".join(self._lines(issued)))
-        except (StoreUnavailable, IssuanceRefused, OSError) as failure:
-            self._failure = failure
-            gateway.end()
+            run(self._settings, self._greet, hangup_ends=True)  # a closed terminal ends a demo; there is no policy to reload
+        except IssuanceRefused as why:
+            fail(why)
+
+    def _greet(self, _data: Address, _admin: Address, options: StoreOptions) -> None:
+        typer.echo("\n".join(self._lines(asyncio.run(self._issue(options)))))
+
+    async def _issue(self, options: StoreOptions) -> Issued:
+        store = Store(options)
+        await store.start()
+        try:
+            return await Issuance(RedisTokenRegister(store), self._settings.token_prefix).create(name="Demo", policy=self._policy, grants=_GRANTS)
+        finally:
+            await store.close()
 
     def _lines(self, issued: Issued) -> Iterator[str]:
         settings = self._settings
@@ -172,9 +170,9 @@ def _ports(*asked: int) -> list[int]:
     with ExitStack() as held:  # each is held until all are found, so that no two are the same
         for port in asked:
             try:
-                sock = held.enter_context(bind(Address(_HOST, port), "port"))
+                sock = held.enter_context(listen(Address(_HOST, port), "port"))
             except CannotServe as why:
-                sock = held.enter_context(bind(Address(_HOST, 0), "port"))
+                sock = held.enter_context(listen(Address(_HOST, 0), "port"))
                 typer.echo(f"{str(why).partition(': ')[0]}: the demo takes {sock.getsockname()[1]} instead")
             ports.append(int(sock.getsockname()[1]))
     return ports

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-import uvloop
 
-from gateway.app import CannotServe, Gateway, bind, serve
 from gateway.cli.options import ConfigOption, config_path
-from gateway.flow.reload import load_fitting_policy
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
-from gateway.settings import Settings, ensure_admin_key, load_settings
+from gateway.processes.child import start_log
+from gateway.processes.listening import CannotServe
+from gateway.processes.start import Ready, serve
+from gateway.settings import Address, Settings, load_settings
 from gateway.store.connection import StoreOptions
-from gateway.store.embedded import EmbeddedStore
-from gateway.store.server import Store
 
 
 def fail(message: object) -> NoReturn:
@@ -29,12 +24,6 @@ def fail(message: object) -> NoReturn:
     for line in str(message).splitlines():
         sys.stderr.write(f"scopegate: {line}\n")
     raise typer.Exit(2)
-
-
-def start_log() -> None:
-    """Operators' lines go to standard error; the access log has standard output to itself."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, force=True)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # its texts may quote what a peer sent
 
 
 def serve_command(
@@ -50,42 +39,23 @@ def serve_command(
     except DocumentFault as fault:
         fail(fault)
     start_log()
-    run(settings, lambda gateway: logging.getLogger("scopegate").info("ready: %s, management on %s", gateway.settings.listen, gateway.settings.admin.listen))
+
+    def ready(data: Address, admin: Address, _: StoreOptions) -> None:
+        number = f"{settings.workers} worker" + ("s" if settings.workers > 1 else "")
+        logging.getLogger("scopegate").info("ready: %s with %s, management on %s", data, number, admin)
+
+    run(settings, ready)
 
 
-def run(settings: Settings, ready: Callable[[Gateway], Any], policy: Path | None = None) -> None:
-    """Serve with these settings until told to stop; ``ready`` is called once requests are taken. Exit 2 with a plain line if it can't start."""
-    embedded: EmbeddedStore | None = None
+def run(settings: Settings, ready: Ready, *, hangup_ends: bool = False) -> None:
+    """Serve with these settings until told to stop, as ``processes.start.serve``. Exit 2 with a plain line if it can't start, 1 if it was broken off."""
     try:
-        loaded = load_fitting_policy(settings, policy)
-        admin_key = ensure_admin_key(settings)
-        sockets = bind(settings.listen, "listen"), bind(settings.admin.listen, "admin.listen")
-        if settings.store.url == "embedded":
-            server = Path(settings.store.server) if settings.store.server else None
-            embedded = EmbeddedStore(settings.store.data_dir, fsync=settings.store.fsync, server=server)
-            embedded.start()
-        store = Store(store_options(settings, embedded))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(settings, loaded, store, admin_key, embedded, sockets, ready))
+        finished = serve(settings, ready, hangup_ends=hangup_ends)
     except (DocumentFault, CannotServe, StoreUnavailable) as fault:
         fail(fault)
+    except BrokenPipeError:
+        raise  # nobody reads any more: typer ends the command quietly
     except OSError as error:
         fail(f"{error.filename or 'the system'}: {os.strerror(error.errno or 0)}")
-    finally:
-        if embedded is not None:
-            embedded.stop()
-
-
-def store_options(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptions:
-    """How to reach the configured store."""
-    store = settings.store
-    return StoreOptions(
-        url=embedded.url if embedded else store.url,
-        data_dir=store.data_dir,
-        prefix=store.prefix,
-        timeout_s=store.timeout_ms / 1000,
-        lease_s=store.lease_ms / 1000,
-        embedded=embedded is not None,
-        allow_eviction=store.allow_eviction,
-        tls=store.tls,
-    )
+    if not finished:
+        raise typer.Exit(1)

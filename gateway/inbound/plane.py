@@ -29,6 +29,8 @@ from gateway.upstream.pool import UpstreamPool
 
 LOG: Final = logging.getLogger("scopegate")
 SWEEP_S: Final = 0.5
+HANDSHAKE_S: Final = 0.1  # in a drain, for connections that are being made
+QUIET_S: Final = 0.5  # in a drain, for requests that are on their way on kept connections
 BACKLOG: Final = 1024
 
 
@@ -57,7 +59,7 @@ class DataPlane:
         }
         self._default = settings.default_upstream
         self._tasks: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
         self._ids = count(1)
         self._id_prefix = secrets.token_hex(8)
 
@@ -123,7 +125,8 @@ class DataPlane:
 
     async def listen(self, sock: socket.socket) -> None:
         """Serve a bound socket."""
-        self._servers.append(await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=BACKLOG))
+        server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=BACKLOG)
+        self._listeners.append((server, sock))
 
     async def run(self) -> None:
         """The sweep, until cancelled: deadlines and idle upstream connections."""
@@ -145,15 +148,20 @@ class DataPlane:
             await asyncio.sleep(SWEEP_S)
             await self.live.round()
 
-    async def drain(self) -> None:
-        """Stop listening, let what is in flight finish, close idle connections last: all within ``drain_timeout`` (G10)."""
+    async def drain(self, within_s: float | None = None) -> None:
+        """Stop listening, let what is in flight finish, close idle connections last: all within so many seconds, else ``drain_timeout`` (G10).
+
+        What waits in the queue is accepted first. A connection that is idle may be one whose request is on its way: it gets a moment.
+        """
         self.draining = True
-        for server in self._servers:
-            server.close()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.settings.drain_timeout_s):
-                while any(not connection.idle for connection in self.connections):  # noqa: ASYNC110 - a poll once costs no hot path
+            async with asyncio.timeout(self.settings.drain_timeout_s if within_s is None else within_s):
+                await asyncio.sleep(HANDSHAKE_S)
+                await self._close_listeners()
+                quiet_at = self.loop.time() + QUIET_S
+                while any(not connection.idle for connection in self.connections) or (self.connections and self.loop.time() < quiet_at):  # noqa: ASYNC110 - as seldom as a drain
                     await asyncio.sleep(0.02)
+        await self._close_listeners()
         for connection in list(self.connections):
             if connection.idle:
                 connection.close()
@@ -165,3 +173,14 @@ class DataPlane:
             for task in self._tasks:
                 task.cancel()
             await asyncio.sleep(0.01)
+
+    async def _close_listeners(self) -> None:
+        """Accept what waits, then close: a connection in the queue of a socket that closes is reset."""
+        listeners, self._listeners = self._listeners, []
+        for server, sock in listeners:
+            with contextlib.suppress(OSError):  # nobody waits, or no descriptor is left for them
+                for _ in range(BACKLOG):
+                    waiting, _peer = sock.accept()
+                    waiting.setblocking(False)
+                    await self.loop.connect_accepted_socket(lambda: ClientConnection(self), waiting)
+            server.close()

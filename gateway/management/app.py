@@ -12,7 +12,7 @@ from gateway.management.guard import Guard
 from gateway.management.health import Health
 from gateway.management.payload import MAX_BODY
 from gateway.management.tokens import TokenCalls
-from gateway.observe.metrics import Counters, Exposition
+from gateway.observe.metrics import Counters, Overview
 from gateway.settings import Secret
 
 
@@ -24,14 +24,16 @@ def build_management(
     readiness: Callable[[], Awaitable[Sequence[str]]],
     admin_key: Secret,
     hosts: Collection[str] = (),
+    overview: Callable[[], Awaitable[Overview]] | None = None,
 ) -> web.Application:
     """The application of the management port, for ``ManagementServer``.
 
     ``policy`` gives the policy in force at each call. ``readiness`` gives the reasons, as plain lines without address or secret, why the gateway
-    is not ready, none if it is. ``hosts`` are names that the port answers to besides its own address and localhost.
+    is not ready, none if it is. ``hosts`` are names that the port answers to besides its own address and localhost. ``overview`` tells of the
+    other processes of this node, whose counts /metrics adds to ``counters``; None where there are none.
     """
     app = web.Application(middlewares=[Guard(admin_key, hosts, counters).middleware()], client_max_size=MAX_BODY)
-    health = Health(policy, readiness, Exposition(counters, policy))
+    health = Health(policy, readiness, counters, overview or _alone)
     tokens = TokenCalls(issuance, policy)
     one = "/api/v1/tokens/{id:[0-9A-Za-z]{12}}"
     app.router.add_get("/healthz", health.alive)
@@ -46,3 +48,7 @@ def build_management(
     app.router.add_post(f"{one}/suspend", tokens.suspend)
     app.router.add_post(f"{one}/resume", tokens.resume)
     return app
+
+
+async def _alone() -> Overview:
+    return Overview()

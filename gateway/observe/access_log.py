@@ -2,13 +2,19 @@
 
 Lines wait in a list for at most a fifth of a second. A file or pipe that does not take them costs lines, never a request: what
 waits is bounded, and the number of lost lines is told in the next line that goes out.
+
+Several workers write to the same place, and their lines must not mix. A file takes each write whole. A pipe, a socket or a terminal does so up to
+PIPE_BUF bytes (POSIX, write): there whole lines go out in pieces that small, and the path of a line that is longer is cut.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import select
+import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +23,14 @@ import msgspec
 FLUSH_S: Final = 0.2
 WAITING_LIMIT: Final = 50_000
 _PIECE: Final = 500  # lines encoded at once: more would hold up the loop
+_CUT_PATH: Final = 1024
 
 
 class AccessLine(msgspec.Struct, omit_defaults=True, gc=False):
     """One request. ``time`` is Unix seconds, durations are milliseconds; what is not known is left out.
 
-    ``path`` is the canonical path, only where the token was proved or the route is public; ``code`` a refusal's reason, or how it ended.
+    ``path`` is the canonical path, only where the token was proved or the route is public, cut (it ends in "…" then) where the line would be too
+    long for a pipe; ``code`` a refusal's reason, or how it ended.
     """
 
     time: float
@@ -55,6 +63,7 @@ class AccessLog:
         self._fd = sys.stdout.fileno() if where == "stdout" else -1
         if self.enabled and where != "stdout":
             self._fd = self._own = os.open(Path(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._whole = not self.enabled or stat.S_ISREG(os.fstat(self._fd).st_mode)
 
     def add(self, line: AccessLine) -> None:
         """Note one request."""
@@ -75,16 +84,31 @@ class AccessLog:
             piece, self._lines = self._lines[:_PIECE], self._lines[_PIECE:]
             if self._lost:
                 piece[0].lost_lines, self._lost = self._lost, 0
-            text = self._encoder.encode_lines(piece)
-            if not await asyncio.to_thread(self._write, text):
+            texts = [self._encoder.encode_lines(piece)] if self._whole else list(self._small(piece))
+            if not await asyncio.to_thread(self._write, texts):
                 self._lost += len(piece)
                 return
 
-    def _write(self, text: bytes) -> bool:
-        view = memoryview(text)
+    def _small(self, lines: list[AccessLine]) -> Iterator[bytes]:
+        """The lines in pieces that go out whole."""
+        waiting = b""
+        for line in lines:
+            text = self._encoder.encode(line) + b"\n"
+            if len(text) > select.PIPE_BUF:
+                line.path = line.path[:_CUT_PATH] + "…"
+                text = self._encoder.encode(line) + b"\n"
+            if len(waiting) + len(text) > select.PIPE_BUF:
+                yield waiting
+                waiting = b""
+            waiting += text
+        yield waiting
+
+    def _write(self, texts: list[bytes]) -> bool:
         try:
-            while view:
-                view = view[os.write(self._fd, view) :]
+            for text in texts:
+                view = memoryview(text)
+                while view:
+                    view = view[os.write(self._fd, view) :]
         except OSError:
             return False
         return True

@@ -71,15 +71,17 @@ def begin_no_more(sock: socket.socket) -> None:
     A connection that completes between the last accept and the close would be reset. So a filter (classic BPF) first drops segments with SYN and
     without ACK: their senders try again, and by then meet a closed port or the next gateway.
     """
-    program = struct.pack("=HBBI" * 4, *_LOAD_FLAGS, *_KEEP_SYN_ACK, *_DROP_IF_SYN, *_PASS) + struct.pack("=HBBI", *_DROP)
+    program = b"".join(struct.pack("=HBBI", *instruction) for instruction in _NO_SYN)
     code = ctypes.create_string_buffer(program, len(program))
     with contextlib.suppress(OSError):  # not every kernel has it; the window is some microseconds
         sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(program) // 8, ctypes.addressof(code)))
 
 
 # struct sock_filter (linux/filter.h): code, jump if true, jump if false, operand. A filter of a TCP socket sees the TCP header first; byte 13 is its flags.
-_LOAD_FLAGS: Final = (0x30, 0, 0, 13)
-_KEEP_SYN_ACK: Final = (0x54, 0, 0, 0x12)
-_DROP_IF_SYN: Final = (0x15, 1, 0, 0x02)
-_PASS: Final = (0x06, 0, 0, 0xFFFFFFFF)
-_DROP: Final = (0x06, 0, 0, 0)
+_NO_SYN: Final = (
+    (0x30, 0, 0, 13),  # load the flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 1, 0, 0x02),  # SYN alone: jump
+    (0x06, 0, 0, 0xFFFFFFFF),  # pass
+    (0x06, 0, 0, 0),  # drop
+)

@@ -124,7 +124,7 @@ class CacheSection(Section):
 class GatewayFile(Section):
     listen: Annotated[Address, values.reading(values.address)] = Address("127.0.0.1", 8080)
     public_url: Annotated[str | None, values.reading(values.public_url)] = None
-    workers: Annotated[int, values.reading(values.workers)] = 1
+    workers: Annotated[int, values.number(1, 256)] = 1
     policy: Annotated[Path, values.reading(values.file_path)] = Path("policies/tempo.yaml")
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, values.reading(values.network)], ...] = ()
     admin: AdminSection = AdminSection()

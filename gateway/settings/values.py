@@ -105,15 +105,6 @@ def yes_or_no() -> BeforeValidator:
     return reading(truth)
 
 
-def workers(written: str) -> int:
-    """The number of worker processes: 1."""
-    if whole_number(written) < 1:
-        raise ValueError(f"{shown(written)} is out of range: at least 1 is needed")
-    if whole_number(written) > 1:
-        raise ValueError(f"{NOT_YET}: only 1 is")
-    return 1
-
-
 def host_name(written: str) -> str:
     """An IP address or a DNS name, in lower case. Numbers that resolvers take for addresses (``127.1``, ``0x7f000001``) are refused."""
     try:

@@ -11,6 +11,7 @@ All calls here block: they belong before the event loop, or into a thread.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import importlib.util
 import os
@@ -21,6 +22,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -34,17 +36,20 @@ OWNER_WAIT_S: Final = 5.0
 _START_S: Final = 60.0  # a large append-only file takes a while to load
 _STOP_S: Final = 10.0
 _POLL_S: Final = 0.02
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
 class EmbeddedStore:
     """One folder's server. ``start`` takes the folder and starts a server; ``borrow`` uses the one that runs, or starts one.
 
-    ``fsync`` is everysec or always; ``server`` is the path of a server's program, for where no wheel brings one.
+    ``fsync`` is everysec or always; ``server`` is the path of a server's program, for where no wheel brings one. ``tied``: the server ends with
+    the thread that started it, by whatever end: so that is the main one.
     Everything that goes wrong is StoreUnavailable, with a line that says what to do.
     """
 
-    def __init__(self, data_dir: Path, *, fsync: str = "everysec", server: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, *, fsync: str = "everysec", server: Path | None = None, tied: bool = False) -> None:
         self.data_dir = data_dir.absolute()
+        self._tied = tied
         self._fsync = fsync
         self._program = server
         self._owner: int | None = None
@@ -99,11 +104,12 @@ class EmbeddedStore:
                 os.close(descriptor)
         self._users = self._owner = None
 
-    def revive(self) -> bool:
-        """Start the server again if it has died under us; whether it had. Where that fails, the next call tries again."""
+    def revive(self, *, wait: bool = True) -> bool:
+        """Start the server again if it has died under us; whether it had. Where that fails, the next call tries again. Without ``wait`` it may
+        still be loading its data when this returns."""
         if self._process is None or self._process.poll() is None:
             return False
-        self._launch()
+        self._launch(wait=wait)
         return True
 
     def __enter__(self) -> Self:
@@ -120,13 +126,14 @@ class EmbeddedStore:
             self.stop()
             raise
 
-    def _launch(self) -> None:
+    def _launch(self, *, wait: bool = True) -> None:
         lock = self._take_server_lock()
         try:
             self._process = self._spawn(lock)
         finally:
             os.close(lock)  # the server's copy holds the lock from here on
-        self._await_start(self._process)
+        if wait:
+            self._await_start(self._process)
 
     def _spawn(self, lock: int) -> subprocess.Popen[bytes]:
         program = self._program or find_server()
@@ -143,6 +150,7 @@ class EmbeddedStore:
                     pass_fds=(lock,),
                     umask=0o077,
                     start_new_session=True,  # Ctrl-C is for the gateway, which stops the server after the drain
+                    preexec_fn=_end_with(os.getpid()) if self._tied else None,  # noqa: PLW1509 - who ties has one thread
                 )
             os.pwrite(lock, f"{process.pid}\n".encode().ljust(16), 0)
         except OSError as error:
@@ -289,6 +297,19 @@ def find_server() -> Path:
         if found:
             return Path(found)
     raise StoreUnavailable("no store server was found: install valkey-server, name one by store.server, or set store.url to a server of your own")
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    """For a new process: SIGTERM, on which the server saves and ends, once its parent's thread has ended. The kernel sends it, so a kill -9 of the
+    gateway and of all who might speak to the server leaves none behind."""
+    prctl = ctypes.CDLL(None).prctl
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)  # the parent has ended before
+
+    return tie
 
 
 def _private_folder(path: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_url_is_a_text_or_a_list_of_one(tmp_path: Path) -> None:
         ("SCOPEGATE_LIMITS", '{"bodi": "1MiB"}', "SCOPEGATE_LIMITS: unknown key 'bodi' in limits: did you mean 'body'?"),
         ("SCOPEGATE_LIMITS__BODY", "", "SCOPEGATE_LIMITS__BODY: body: '' is not a size"),
         ("SCOPEGATE_CORS__ORIGINS", '["*"]', "SCOPEGATE_CORS__ORIGINS: cors: not in this version"),
-        ("SCOPEGATE_WORKERS", "4", "SCOPEGATE_WORKERS: workers: not in this version"),
+        ("SCOPEGATE_WORKERS", "0", "SCOPEGATE_WORKERS: workers: '0' is out of range: write 1 to 256"),
         ("SCOPEGATE_ADMIN__USERS_MAY_GRANT_ALL", "yes", "SCOPEGATE_ADMIN__USERS_MAY_GRANT_ALL: users_may_grant_all: 'yes' is neither true nor false"),
     ],
 )

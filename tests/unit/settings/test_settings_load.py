@@ -102,7 +102,7 @@ upstreams:
 @pytest.mark.parametrize(
     ("written", "line"),
     [
-        ("workers: 2", "workers: not in this version"),
+        ("workers: 257", "workers: '257' is out of range: write 1 to 256"),
         ("store: {url: 'redis+sentinel://a:1,b:2/main'}", "url: redis+sentinel:// is not in this version"),
         ("store: {url: 'redis+cluster://a:1,b:2'}", "url: redis+cluster:// is not in this version"),
         ("cors: {origins: []}", "cors: not in this version"),

@@ -1,7 +1,4 @@
-"""The composition root: settings -> adapters -> engine -> entry points, once for a worker (the data plane) and once for the management process.
-
-It knows all parts and decides nothing.
-"""
+"""What a worker is made of: the data plane, its link to the store, and what accounts for requests."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from gateway.core.policy import Policy
@@ -29,8 +26,8 @@ from gateway.store.usage_ledger import RedisUsageLedger
 LOG: Final = logging.getLogger("scopegate")
 
 
-class WorkerApp:
-    """What one worker is made of. ``name`` is NODE/NUMBER. OSError where the access log can't be opened, StoreUnavailable where the store's id can't be read."""
+class DataPlaneApp:
+    """One worker. ``name`` is NODE/NUMBER. OSError where the access log can't be opened, StoreUnavailable where the store's id can't be read."""
 
     def __init__(self, settings: Settings, policy: Policy, options: StoreOptions, name: str) -> None:
         self.counters = Counters()
@@ -42,11 +39,12 @@ class WorkerApp:
         self._engine = Engine(policy, self._tokens, RedisLimitStore(self._store), settings.token_prefix)
         self._plane = DataPlane(settings, self._engine, self._tokens, Account(self.counters, self._log, self._usage), asyncio.get_running_loop())
         self._tokens.on_change = self._plane.live.changed
-        self._background = Background()
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, listener: socket.socket) -> None:
         """Take requests from a listening socket."""
-        self._background.start(self._tokens.run(), self._plane.run(), self._plane.watch_streams(), self._log.run(), self._usage.run())
+        background = (self._tokens.run(), self._plane.run(), self._plane.watch_streams(), self._log.run(), self._usage.run())
+        self._tasks = [asyncio.get_running_loop().create_task(_keep_running(work)) for work in background]
         await self._plane.listen(listener)
 
     def use(self, policy: Policy) -> None:
@@ -61,7 +59,9 @@ class WorkerApp:
     async def end(self, within_s: float | None = None) -> None:
         """Finish what is in flight within so many seconds (else ``drain_timeout``), and close."""
         await self._plane.drain(within_s)
-        await self._background.end()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(StoreUnavailable):
             await self._usage.close()
         await self._log.close()
@@ -69,24 +69,7 @@ class WorkerApp:
         await self._store.close()
 
 
-class Background:
-    """Tasks that run until the process ends."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self, *work: Coroutine[Any, Any, None]) -> None:
-        """Run these from now on."""
-        self._tasks += [asyncio.get_running_loop().create_task(keep_running(each)) for each in work]
-
-    async def end(self) -> None:
-        """Break them off."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-async def keep_running(work: Awaitable[None]) -> None:
+async def _keep_running(work: Coroutine[Any, Any, None]) -> None:
     """A background task whose end is a fault: told in one line, by its type alone, since texts may quote requests."""
     try:
         await work

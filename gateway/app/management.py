@@ -1,0 +1,69 @@
+"""What the management process is made of: the life of tokens on the store, and the API on its own port."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from gateway.core.policy import Policy
+from gateway.flow.issuance import Issuance
+from gateway.management.app import build_management
+from gateway.management.server import ManagementServer
+from gateway.observe.metrics import Counters, Overview
+from gateway.ports import StoreUnavailable
+from gateway.settings import Secret, Settings
+from gateway.store.connection import StoreOptions
+from gateway.store.server import Store
+from gateway.store.token_register import RedisTokenRegister
+
+_END_S: Final = 2.0
+
+
+class ManagementApp:
+    """The management port. ``overview`` asks for the facts of all processes. StoreUnavailable where the store's id can't be read."""
+
+    def __init__(self, settings: Settings, policy: Policy, options: StoreOptions, admin_key: Secret, overview: Callable[[], Awaitable[Overview]]) -> None:
+        self.counters = Counters()
+        self._policy = policy
+        self._overview = overview
+        self._store = Store(options)
+        self._store.identity.load()  # the supervisor has checked the store
+        app = build_management(
+            issuance=Issuance(RedisTokenRegister(self._store), settings.token_prefix),
+            policy=lambda: self._policy,
+            counters=self.counters,
+            readiness=self._not_ready,
+            admin_key=admin_key,
+            hosts=settings.admin.hosts,
+            overview=overview,
+        )
+        self._server = ManagementServer(app)
+
+    async def start(self, listener: socket.socket) -> None:
+        """Take calls from a listening socket."""
+        await self._server.start(sock=listener)
+
+    def use(self, policy: Policy) -> None:
+        """New tokens follow this policy from now on."""
+        self._policy = policy
+
+    def count(self) -> Counters:
+        """The counts now."""
+        return self.counters
+
+    async def end(self, within_s: float | None = None) -> None:
+        """Finish the calls in flight within so many seconds, and close."""
+        await self._server.close(_END_S if within_s is None else within_s)
+        await self._store.close()
+
+    async def _not_ready(self) -> Sequence[str]:
+        overview = await self._overview()
+        if overview.draining:
+            return ["the gateway is shutting down"]
+        reasons = [f"worker {worker.number} is not up" for worker in overview.workers if not worker.up]
+        try:
+            await self._store.ping()
+        except StoreUnavailable:
+            reasons.append("the token store does not answer")
+        return reasons

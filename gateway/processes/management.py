@@ -1,0 +1,20 @@
+"""``python -m gateway.processes.management``: the management port. Started by the supervisor alone."""
+
+from __future__ import annotations
+
+from gateway.app.management import ManagementApp
+from gateway.core.policy import Policy
+from gateway.processes.child import ControlLink, StartParts, main
+from gateway.processes.control import Start
+from gateway.processes.listening import CannotServe
+
+
+def compose(_: Start, parts: StartParts, policy: Policy, link: ControlLink) -> ManagementApp:
+    """The management application."""
+    if parts.admin_key is None:
+        raise CannotServe("the management process got no admin key: report this")
+    return ManagementApp(parts.settings, policy, parts.store, parts.admin_key, link.overview)
+
+
+if __name__ == "__main__":
+    main(compose)
