@@ -55,30 +55,26 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
         yield lambda work: runner.run(work())  # type: ignore[arg-type]
 
 
+async def refused(options: StoreOptions, *, by: str = "start") -> str:
+    """What the store's start, or a question on its link, says."""
+    store = Store(options)
+    try:
+        await (store.start() if by == "start" else store.link.ask([("PING",)]))
+    except StoreUnavailable as why:
+        return str(why)
+    finally:
+        await store.close()
+    return "it was not refused"
+
+
 def refusal(run: Run, options: StoreOptions) -> str:
     """What start-up says; the same for the link, as while running."""
-
-    async def start() -> str:
-        store = Store(options)
-        with pytest.raises(StoreUnavailable) as refused:
-            await store.start()
-        return str(refused.value)
-
-    async def ask() -> str:
-        store = Store(options)
-        try:
-            with pytest.raises(StoreUnavailable) as refused:
-                await store.link.ask([("PING",)])
-            return str(refused.value)
-        finally:
-            await store.close()
-
-    told = run(start), run(ask)
+    told = run(lambda: refused(options)), run(lambda: refused(options, by="link"))
     for text in told:
         assert "\n" not in text
         assert "s3cret" not in text
     assert told[0] == told[1]
-    return told[0]
+    return str(told[0])
 
 
 def test_private_authority_and_client_certificate_serve_look_ups_changes_and_pushes(run: Run, park: Park, tmp_path: Path) -> None:
@@ -135,13 +131,8 @@ def test_certificate_for_another_name_is_refused(run: Run, park: Park, tmp_path:
 
 
 def test_missing_client_certificate_is_told(run: Run, park: Park, tmp_path: Path) -> None:
-    async def start() -> str:
-        store = Store(park.options(tmp_path, cert_file=None, key_file=None))
-        with pytest.raises(StoreUnavailable) as refused:
-            await store.start()
-        return str(refused.value)
-
-    said = run(start)  # whether the server's alert or its reset comes first is up to the kernel
+    # Whether the server's alert or its reset comes first is up to the kernel.
+    said = run(lambda: refused(park.options(tmp_path, cert_file=None, key_file=None)))
     assert "asks for a client certificate" in said
     assert "set store.tls.cert_file and store.tls.key_file" in said
     assert "\n" not in said
@@ -149,14 +140,8 @@ def test_missing_client_certificate_is_told(run: Run, park: Park, tmp_path: Path
 
 def test_client_certificate_of_another_authority_is_told(run: Run, park: Park, tmp_path: Path) -> None:
     stranger = issue(park.other, f"stranger-{time.monotonic_ns()}")
-
-    async def start() -> str:
-        store = Store(park.options(tmp_path, cert_file=stranger.certificate, key_file=stranger.key))
-        with pytest.raises(StoreUnavailable) as refused:
-            await store.start()
-        return str(refused.value)
-
-    assert "not accept the certificate of store.tls.cert_file" in run(start)
+    said = run(lambda: refused(park.options(tmp_path, cert_file=stranger.certificate, key_file=stranger.key)))
+    assert "not accept the certificate of store.tls.cert_file" in said
 
 
 def test_expired_certificate_is_refused(run: Run, park: Park, tmp_path: Path) -> None:
