@@ -70,6 +70,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def command_line(pid: int) -> bytes:
+    """A process's arguments, parted by NUL; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 class GatewayProcess:
     """One ``serve``. ``settings`` are merged over the configuration, ``upstream`` over its only upstream ``api``. Leaves nothing behind."""
 
@@ -187,13 +195,21 @@ class GatewayProcess:
     def access_lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
 
-    def rss(self) -> int:
-        """Resident memory in bytes."""
+    def children(self) -> list[int]:
+        """The processes that the supervisor has started, the embedded server among them."""
         assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert found is not None
-        return int(found[1]) * 1024
+        return [int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()]
+
+    def workers(self) -> list[int]:
+        return [pid for pid in self.children() if b"gateway.processes.worker" in command_line(pid)]
+
+    def management(self) -> list[int]:
+        return [pid for pid in self.children() if b"gateway.processes.management" in command_line(pid)]
+
+    def rss(self) -> int:
+        """Resident memory of all workers in bytes."""
+        found = [re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in self.workers()]
+        return sum(int(match[1]) * 1024 for match in found if match is not None)
 
     # -- requests
 

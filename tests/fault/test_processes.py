@@ -1,0 +1,553 @@
+"""G10 and the processes: whatever ends, and however, no request is lost that need not be, and nothing is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.gateway import ADMIN_KEY, POLICY, GatewayProcess, NotReady, free_port
+from tests.harness.upstream import PLAIN, ScriptedUpstream
+from tests.harness.waiting import eventually
+from tests.harness.wire import Answer, Closed, Wire, request
+
+NARROW = POLICY.replace('  - {path: "/4/accounts/**", scope: accounts}\n', "")
+
+
+@pytest.fixture
+def started(upstream: ScriptedUpstream) -> Iterator[Callable[..., GatewayProcess]]:
+    """Starts gateways, and ends them."""
+    with contextlib.ExitStack() as stack:
+
+        def start(workers: int = 2, **options: object) -> GatewayProcess:
+            settings = {"workers": workers, **options.pop("settings", {})}  # type: ignore[dict-item]
+            gateway = stack.enter_context(GatewayProcess(upstream.url, settings=settings, **options))  # type: ignore[arg-type]
+            stack.callback(lambda: "Traceback" not in gateway.log() or pytest.fail(gateway.log()))
+            return gateway
+
+        yield start
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def stop(pid: int) -> None:
+    """Freeze a process."""
+    os.kill(pid, signal.SIGSTOP)
+    eventually(lambda: is_stopped(pid), "a stopped process")
+
+
+def ready(gateway: GatewayProcess) -> bool:
+    try:
+        return gateway.admin("GET", "/readyz")[0] == 200
+    except OSError:
+        return False
+
+
+def hashes(gateway: GatewayProcess) -> list[str]:
+    """The policy that each worker runs."""
+    return [worker["policy"] for worker in json.loads(gateway.admin("GET", "/readyz")[2])["workers"]]
+
+
+class Gate:
+    """An upstream's answer that waits: ``come`` says that a request is there, ``open`` lets all through."""
+
+    def __init__(self) -> None:
+        self.come = threading.Semaphore(0)
+        self.opened = threading.Event()
+
+    def __call__(self, peer: object, _: object) -> None:
+        self.come.release()
+        assert self.opened.wait(30)
+        peer.send(PLAIN)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def gate(upstream: ScriptedUpstream) -> Iterator[Gate]:
+    """The answer to paths that end in ``/gate``."""
+    gate = Gate()
+    upstream.script("gate", gate)
+    yield gate
+    gate.opened.set()
+
+
+# -- a process dies
+
+
+def test_a_killed_worker_is_replaced_and_its_queue_is_answered(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started(workers=1)
+    (worker,) = gateway.workers()
+    stop(worker)
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(gateway.wire(timeout=20)) for _ in range(8)]
+        for wire in wires:
+            wire.send(request("GET", "/4/status/1"))
+        os.kill(worker, signal.SIGKILL)
+        assert [wire.answer().status for wire in wires] == [200] * 8
+    assert worker not in gateway.workers()
+    assert gateway.metric("scopegate_worker_restarts_total") == 1
+    gateway.wait_log("worker 0 was ended by SIGKILL: another takes its place")
+
+
+def test_a_killed_management_process_is_replaced_and_its_queue_is_answered(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started()
+    (management,) = gateway.management()
+    workers = gateway.workers()
+    assert gateway.metric("scopegate_management_requests_total") >= 1
+    before = gateway.metric("scopegate_management_requests_total")
+    eventually(lambda: gateway.metric("scopegate_management_requests_total") > before, "a count")
+    stop(management)
+    with socket.create_connection(("127.0.0.1", gateway.admin_port), 20) as client:
+        client.sendall(f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{gateway.admin_port}\r\nConnection: close\r\n\r\n".encode())
+        os.kill(management, signal.SIGKILL)
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    assert gateway.workers() == workers
+    assert gateway.metric("scopegate_worker_restarts_total") == 1
+
+
+def test_a_worker_told_to_end_by_a_signal_finishes_and_is_replaced(started: Callable[..., GatewayProcess], gate: Gate) -> None:
+    gateway = started(workers=1)
+    (worker,) = gateway.workers()
+    with gateway.wire() as wire:
+        wire.send(request("GET", "/4/status/gate"))
+        assert gate.come.acquire(timeout=10)
+        os.kill(worker, signal.SIGTERM)
+        gate.opened.set()
+        assert wire.answer().status == 200
+    eventually(lambda: gateway.workers() not in ([], [worker]), "another worker")
+    assert gateway.ask("GET", "/4/status/1").status == 200
+
+
+def test_a_worker_that_dies_again_and_again_is_started_more_slowly(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started(workers=1)
+    killed: set[int] = set()
+    for _ in range(6):
+        (worker,) = eventually(lambda: [pid for pid in gateway.workers() if pid not in killed], "a new worker")
+        killed.add(worker)
+        os.kill(worker, signal.SIGKILL)
+    gateway.wait_log("in a second, since this happens again and again")
+    assert gateway.ask("GET", "/4/status/1").status == 200
+
+
+def test_the_embedded_store_is_started_again_when_it_dies(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started(workers=1)
+    token = gateway.token("worklogs")
+    gateway.kill_store()
+    eventually(lambda: gateway.ask("GET", "/4/worklogs/1", token=token).status == 200, "an answer")
+    gateway.wait_log("the embedded store had died and was started again")
+    assert gateway.store_pid() in gateway.children()
+
+
+def test_a_child_of_others_is_reaped(upstream: ScriptedUpstream) -> None:
+    gateway = GatewayProcess(upstream.url)
+    try:
+        gateway.config_file.write_text(json.dumps(gateway.settings))
+        # As process 1 of a container inherits whatever loses its parent: here a child that the shell has made before.
+        command = ["/bin/sh", "-c", 'sleep 0.05 & exec "$0" -m gateway serve -c "$1"', sys.executable, str(gateway.config_file)]
+        with gateway.log_file.open("ab") as log:
+            gateway.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=gateway.folder, env=gateway.environ)
+        eventually(lambda: ready(gateway), "a gateway", 30)
+        assert all(alive(pid) for pid in gateway.children())
+        assert gateway.stop() == 0
+    finally:
+        gateway.close()
+
+
+# -- the end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_requests_in_flight_finish_and_kept_connections_are_told(started: Callable[..., GatewayProcess], gate: Gate, number: signal.Signals) -> None:
+    gateway = started(workers=1)
+    processes = gateway.children()
+    with gateway.wire() as slow, gateway.wire() as kept, gateway.wire() as idle:
+        for wire in (kept, idle):
+            wire.send(request("GET", "/4/status/1"))
+            assert wire.answer().status == 200
+        slow.send(request("GET", "/4/status/gate"))
+        assert gate.come.acquire(timeout=10)
+        gateway.tell(number)
+        if number == signal.SIGINT:  # Ctrl-C reaches the whole group
+            for pid in [*gateway.workers(), *gateway.management()]:
+                os.kill(pid, number)
+        eventually(lambda: refused(gateway.port), "closed listeners")
+        kept.send(request("GET", "/4/status/2"))
+        told = kept.answer()
+        assert (told.status, told.one("connection")) == (200, "close")
+        assert kept.wait_closed() == b""
+        assert idle.is_quiet(0.2)  # it goes last
+        gate.opened.set()
+        answer = slow.answer()
+        assert (answer.status, answer.complete) == (200, True)
+        assert idle.wait_closed() == b""
+    assert gateway.wait() == 0
+    assert not any(map(alive, processes))
+
+
+def refused(port: int) -> bool:
+    """Whether nobody listens."""
+    with socket.socket() as client:
+        client.settimeout(5)
+        return client.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_what_waits_in_the_queue_is_answered_before_the_listener_closes(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started(workers=1)
+    (worker,) = gateway.workers()
+    stop(worker)
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(gateway.wire(timeout=20)) for _ in range(50)]
+        for wire in wires:
+            wire.send(request("GET", "/4/status/1"))
+        gateway.tell(signal.SIGTERM)
+        eventually(lambda: queue_is_shut(gateway.port), "a drain")
+        os.kill(worker, signal.SIGCONT)
+        answers = [wire.answer() for wire in wires]
+        assert [(answer.status, answer.one("connection")) for answer in answers] == [(200, "close")] * 50
+    assert gateway.wait() == 0
+
+
+def queue_is_shut(port: int) -> bool:
+    """Whether no further handshake is begun: the supervisor has heard the signal."""
+    with socket.socket() as client:
+        client.settimeout(0.2)
+        try:
+            client.connect(("127.0.0.1", port))
+        except TimeoutError:
+            return True
+        return False
+
+
+class Client(threading.Thread):
+    """Asks one request after the other until there is nobody to connect to. ``lost`` says what was sent and not answered."""
+
+    def __init__(self, port: int, *, kept: bool) -> None:
+        super().__init__()
+        self.port, self.kept = port, kept
+        self.answered = 0
+        self.lost: list[str] = []
+
+    def run(self) -> None:
+        wire: Wire | None = None
+        while True:
+            if wire is None:
+                try:
+                    wire = Wire(self.port, timeout=20)
+                except OSError:
+                    return
+            try:
+                wire.send(request("GET", "/4/status/1"))
+                answer: Answer = wire.answer()
+            except (Closed, OSError) as error:
+                self.lost.append(repr(error))
+                wire.close()
+                return
+            if answer.status == 200 and answer.complete:
+                self.answered += 1
+            else:
+                self.lost.append(str(answer.status))
+            if not self.kept or answer.one("connection") == "close":
+                wire.close()
+                wire = None
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_end_under_load_loses_no_request(started: Callable[..., GatewayProcess], kept: bool) -> None:
+    gateway = started()
+    clients = [Client(gateway.port, kept=kept) for _ in range(8)]
+    for client in clients:
+        client.start()
+    eventually(lambda: all(client.answered > 20 for client in clients), "a load")
+    gateway.tell(signal.SIGTERM)
+    assert gateway.wait() == 0
+    for client in clients:
+        client.join(30)
+    assert [client.lost for client in clients] == [[]] * 8
+
+
+def test_a_worker_that_hangs_is_killed_when_the_time_is_over(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started(settings={"drain_timeout": "500ms"})
+    processes = gateway.children()
+    stop(gateway.workers()[0])
+    assert gateway.stop() == 0
+    assert "worker 0 has not ended in time: it is killed" in gateway.log()
+    assert not any(map(alive, processes))
+
+
+def test_a_second_signal_ends_at_once(started: Callable[..., GatewayProcess], gate: Gate) -> None:
+    gateway = started(settings={"drain_timeout": "1h"})
+    processes = gateway.children()
+    with gateway.wire() as wire:
+        wire.send(request("GET", "/4/status/gate"))
+        assert gate.come.acquire(timeout=10)
+        gateway.tell(signal.SIGTERM)
+        eventually(lambda: refused(gateway.port), "closed listeners")
+        gateway.tell(signal.SIGTERM)
+        assert gateway.wait() == 1
+        with pytest.raises(Closed):
+            wire.answer()
+    assert not any(map(alive, processes))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_nothing_outlives_a_supervisor_that_is_killed(started: Callable[..., GatewayProcess], gate: Gate, frozen: bool) -> None:
+    gateway = started()
+    processes = gateway.children()
+    assert len(processes) == 4  # two workers, the management process, the store's server
+    with gateway.wire() as wire:
+        wire.send(request("GET", "/4/status/gate"))  # one that never ends does not hold it up
+        assert gate.come.acquire(timeout=10)
+        worker = gateway.workers()[0]
+        if frozen:
+            stop(worker)
+        gateway.tell(signal.SIGKILL)
+        gateway.wait()
+        if frozen:
+            os.kill(worker, signal.SIGCONT)
+        eventually(lambda: not any(map(alive, processes)), "no process")
+    assert refused(gateway.port)
+
+
+def test_what_is_in_flight_has_a_moment_when_the_supervisor_is_killed(started: Callable[..., GatewayProcess], gate: Gate) -> None:
+    gateway = started(workers=1)
+    with gateway.wire() as wire:
+        wire.send(request("GET", "/4/status/gate"))
+        assert gate.come.acquire(timeout=10)
+        gateway.tell(signal.SIGKILL)
+        gateway.wait()
+        gate.opened.set()
+        assert wire.answer().complete
+
+
+def test_after_a_killed_supervisor_the_next_one_starts(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started(workers=1)
+    token = gateway.token("worklogs")
+    gateway.tell(signal.SIGKILL)
+    gateway.wait()
+    gateway.start()
+    assert gateway.ask("GET", "/4/worklogs/1", token=token).status == 200
+
+
+# -- reload
+
+
+def test_a_policy_that_all_can_use_is_used_by_all(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started()
+    token = gateway.token("accounts")
+    (before,) = set(hashes(gateway))
+    gateway.policy_file.write_text(NARROW)
+    gateway.tell(signal.SIGHUP)
+    gateway.wait_log("policy reloaded: ")
+    after = hashes(gateway)
+    assert len(after) == 2
+    assert len(set(after)) == 1
+    assert before not in after
+    assert {gateway.ask("GET", "/4/accounts/1", token=token).code for _ in range(20)} == {"route_unmapped"}
+    assert gateway.metric("scopegate_policy_reloads_total") == 1
+
+
+def test_a_broken_policy_changes_nothing_and_is_told_once(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started()
+    before = hashes(gateway)
+    gateway.policy_file.write_text(POLICY + "surprise: 1\n")
+    gateway.tell(signal.SIGHUP)
+    gateway.wait_log("policy not reloaded, the one before stays: ")
+    gateway.policy_file.unlink()
+    gateway.tell(signal.SIGHUP)
+    gateway.wait_log("there is no such file")
+    gateway.policy_file.write_text(POLICY)
+    gateway.tell(signal.SIGHUP)
+    gateway.wait_log("policy reloaded: ")
+    assert gateway.log().count("policy not reloaded") == 2
+    assert hashes(gateway) == before
+    assert gateway.metric("scopegate_policy_reloads_refused_total") == 2
+    assert gateway.metric("scopegate_policy_reloads_total") == 1
+
+
+def test_nobody_uses_a_policy_before_all_can(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started()
+    before = hashes(gateway)
+    first, second = gateway.workers()
+    stop(second)
+    gateway.policy_file.write_text(NARROW)
+    gateway.tell(signal.SIGHUP)
+    # The other worker has long answered by then; the first step is not over.
+    eventually(lambda: "worker 1 is not up" in gateway.admin("GET", "/readyz")[2].decode(), "a worker that is missed", 15)
+    assert hashes(gateway) == before
+    os.kill(second, signal.SIGKILL)  # whoever takes its place can
+    gateway.wait_log("policy reloaded: ")
+    assert first in gateway.workers()
+    after = hashes(gateway)
+    assert len(set(after)) == 1
+    assert after != before
+
+
+def test_a_worker_comes_back_with_the_policy_in_force_whatever_the_file_holds(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started(workers=1)
+    token = gateway.token("accounts")
+    before = hashes(gateway)
+    gateway.policy_file.write_text("version: 1\nscopes: {")
+    (worker,) = gateway.workers()
+    os.kill(worker, signal.SIGKILL)
+    assert gateway.ask("GET", "/4/accounts/1", token=token).status == 200
+    eventually(lambda: ready(gateway), "a worker")
+    assert hashes(gateway) == before
+
+
+# -- the start
+
+
+def test_a_port_that_another_program_shares_is_refused(upstream: ScriptedUpstream) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        gateway = GatewayProcess(upstream.url, settings={"workers": 2, "listen": f"127.0.0.1:{other.getsockname()[1]}"})
+        try:
+            assert gateway.launch().wait() == 2
+            assert gateway.log() == f"scopegate: 127.0.0.1:{other.getsockname()[1]} is in use by another program: stop it, or set another listen\n"
+            assert not gateway.data_dir.exists() or gateway.store_pid() is None
+        finally:
+            gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"access_log": "./no/such/folder/access.log"}, "no/such/folder/access.log: No such file or directory"),
+        ({"store": {"url": "redis://127.0.0.1:1"}}, "cannot be reached: nothing listens there"),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line_and_leaves_nothing(upstream: ScriptedUpstream, settings: dict[str, object], line: str) -> None:
+    gateway = GatewayProcess(upstream.url, settings={"workers": 2, **settings})
+    try:
+        with pytest.raises(NotReady):
+            gateway.start()
+        assert gateway.wait() == 2
+        assert line in gateway.log()
+        assert len(gateway.log().splitlines()) == 1
+        assert gateway.store_pid() is None
+    finally:
+        gateway.close()
+
+
+def test_a_start_that_is_told_to_stop_leaves_nothing(upstream: ScriptedUpstream) -> None:
+    gateway = GatewayProcess(upstream.url)
+    try:
+        gateway.launch()
+        eventually(lambda: gateway.store_pid() is not None, "a store")
+        assert gateway.stop() == 0
+        assert gateway.store_pid() is None
+        assert "Traceback" not in gateway.log()
+    finally:
+        gateway.close()
+
+
+# -- what is seen from outside
+
+
+def test_counts_add_up_across_workers_and_stay_when_one_crashes(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started()
+    for _ in range(30):
+        assert gateway.ask("GET", "/4/status/1").status == 200
+    assert gateway.metric("scopegate_requests_total") == 30
+    with gateway.wire() as wire:
+        wire.send(request("GET", "/4/status/1"))
+        assert wire.answer().status == 200
+        assert gateway.metric("scopegate_connections_open") == 1
+        for worker in gateway.workers():
+            os.kill(worker, signal.SIGKILL)
+        eventually(lambda: gateway.metric("scopegate_worker_restarts_total") == 2, "restarts")
+    assert gateway.metric("scopegate_connections_open") == 0
+    assert gateway.metric("scopegate_requests_total") == 31
+    for _ in range(10):
+        assert gateway.ask("GET", "/4/status/1").status == 200
+    assert gateway.metric("scopegate_requests_total") == 41
+
+
+def test_of_a_worker_that_does_not_answer_the_last_counts_are_told(started: Callable[..., GatewayProcess]) -> None:
+    gateway = started()
+    for _ in range(20):
+        gateway.ask("GET", "/4/status/1")
+    assert gateway.metric("scopegate_requests_total") == 20
+    worker = gateway.workers()[0]
+    stop(worker)
+    try:
+        assert gateway.metric("scopegate_requests_total") == 20
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def test_no_process_shows_a_secret_or_the_policy_in_its_arguments_or_environment(started: Callable[..., GatewayProcess]) -> None:
+    credential = "Bearer the-operators-own-credential"
+    gateway = started(upstream={"credentials": {"header": "X-Key", "env": "UPSTREAM_VALUE"}}, environ={"UPSTREAM_VALUE": credential})
+    assert len(gateway.children()) == 4
+    for pid in gateway.children():
+        shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        for secret in (ADMIN_KEY, credential, "worklogs", "SCOPEGATE_"):
+            assert secret.encode() not in shown
+    assert gateway.process is not None
+    assert ADMIN_KEY.encode() not in Path(f"/proc/{gateway.process.pid}/cmdline").read_bytes()
+
+
+def test_lines_of_several_workers_never_mix_on_a_pipe(upstream: ScriptedUpstream) -> None:
+    gateway = GatewayProcess(upstream.url, settings={"workers": 2})
+    read, write = os.pipe()
+    try:
+        gateway.config_file.write_text(json.dumps(gateway.settings))
+        with gateway.log_file.open("ab") as log:
+            command = [sys.executable, "-m", "gateway", "serve", "-c", str(gateway.config_file)]
+            gateway.process = subprocess.Popen(command, stdout=write, stderr=log, cwd=gateway.folder, env=gateway.environ)
+        os.close(write)
+        eventually(lambda: ready(gateway), "a gateway", 30)
+
+        def ask() -> None:
+            for number in range(100):
+                path = "/4/status/" + "a" * (6000 if number % 10 == 0 else 700)
+                assert gateway.ask("GET", path).status == 200
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()  # nobody reads meanwhile: the pipe is full, and both workers write into each gap
+        gateway.tell(signal.SIGTERM)
+        with os.fdopen(read, "rb") as reader:
+            lines = [json.loads(line) for line in reader.read().splitlines()]
+        assert gateway.wait() == 0
+        assert len(lines) == 600
+        assert {len(line["path"]) for line in lines} == {710, 1025}
+    finally:
+        gateway.close()
+
+
+def test_a_free_port_is_told_when_the_system_chooses_it(upstream: ScriptedUpstream) -> None:
+    gateway = GatewayProcess(upstream.url, settings={"workers": 2, "listen": "127.0.0.1:0"})
+    try:
+        gateway.start()
+        gateway.wait_log(" with 2 workers")
+        port = int(gateway.log().partition("ready: 127.0.0.1:")[2].split()[0])
+        with Wire(port) as wire:
+            wire.send(request("GET", "/4/status/1"))
+            assert wire.answer().status == 200
+        assert free_port() != port
+    finally:
+        gateway.close()
