@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from typing import Final
 
 from gateway.observe.metrics import Counters, Overview, WorkerFacts
-from gateway.policy_file.document import DocumentFault, read_bytes
 from gateway.ports import StoreUnavailable
 from gateway.processes.child import StartParts
-from gateway.processes.control import Ask, Count, Counts, Drain, Prepare, Prepared, Ready, Refused, Report, Start, Swap, Swapped, Told
+from gateway.processes.control import Ask, Count, Counts, Drain, Ready, Refused, Report, Start, Told
 from gateway.processes.listening import CannotServe, begin_no_more
+from gateway.processes.rollout import Rollout
 from gateway.processes.slot import PAUSE_S, Slot, environment
 from gateway.settings import Secret, Settings
 from gateway.store.connection import StoreOptions
@@ -34,24 +34,12 @@ LOG: Final = logging.getLogger("scopegate")
 COLLECT_S: Final = 0.5  # for all workers to tell their counts
 SILENT_S: Final = 3.0  # a worker that has said nothing for so long is not up
 _START_S: Final = 60.0
-_RELOAD_S: Final = 30.0
 _CLOSE_S: Final = 1.0  # beyond drain_timeout, for what comes after the last request: notes of use, the log
 _MANAGEMENT_S: Final = 4.0
 _TICK_S: Final = 0.1
 _QUIET_TICK_S: Final = 0.5
 _KILLED_S: Final = 5.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-
-
-class _Reload:
-    """A policy on its way in: who has still to answer, in the first step or (``swapping``) in the second."""
-
-    def __init__(self, serial: int, policy: bytes, until: float) -> None:
-        self.serial = serial
-        self.policy = policy
-        self.until = until
-        self.waiting: set[Slot] = set()
-        self.swapping = False
 
 
 class _Collection:
@@ -77,7 +65,6 @@ class Supervisor:
         embedded: EmbeddedStore | None = None,
     ) -> None:
         self._settings = settings
-        self._policy = policy
         self._store = store
         self._admin_key = admin_key
         self._embedded = embedded
@@ -88,9 +75,9 @@ class Supervisor:
         self._management = Slot("the management process", "gateway.processes.management", admin)
         self._slots = [*self._workers, self._management]
         self._own = Counters()
+        self._policy = Rollout(settings, policy, self._slots, self._own)
         self._serial = 0
-        self._reload: _Reload | None = None
-        self._reload_again = False
+        self._hung_up = False
         self._collection: _Collection | None = None
         self._served = False  # all were ready once
         self._ending = False
@@ -116,8 +103,8 @@ class Supervisor:
                     if not self._served and not self._ending and all(slot.ready for slot in self._slots):
                         self._served = True
                         ready()
-                        if self._reload_again:
-                            self._reload_done()
+                        if self._hung_up:
+                            self._policy.begin()
             finally:
                 self._kill_all()
         return not self._killing
@@ -126,7 +113,7 @@ class Supervisor:
 
     def _turn(self, wakeup: socket.socket) -> None:
         spoken = [slot for slot in self._slots if slot.control is not None]
-        waits = self._reload or self._collection or self._ending or any(slot.start_at is not None for slot in self._slots)
+        waits = self._policy.under_way or self._collection or self._ending or any(slot.start_at is not None for slot in self._slots)
         to_read: list[Slot | socket.socket] = [wakeup, *spoken]
         readable, writable, _ = select.select(to_read, [slot for slot in spoken if slot.unsent], [], _TICK_S if waits else _QUIET_TICK_S)
         for slot in writable:
@@ -142,7 +129,9 @@ class Supervisor:
     def _heed(self, numbers: bytes) -> None:
         for number in numbers:
             if number == signal.SIGHUP and not self._hangup_ends:
-                self._hang_up()
+                self._hung_up = True
+                if self._served and not self._ending:
+                    self._policy.begin()
             elif number != signal.SIGCHLD:
                 self._end()
 
@@ -161,8 +150,7 @@ class Supervisor:
         for slot in self._slots:
             if slot.start_at is not None and now >= slot.start_at:
                 self._launch(slot)
-        if self._reload is not None and now >= self._reload.until:
-            self._give_up_reload(self._reload)
+        self._policy.look_at_clock(now)
         if self._collection is not None and now >= self._collection.until:
             self._tell()
         if self._ending and now >= self._end_by:
@@ -197,10 +185,8 @@ class Supervisor:
             return
         parts = StartParts(self._settings, self._store, self._admin_key if slot is self._management else None)
         number = self._slots.index(slot)
-        slot.send(Start(pickle.dumps(parts), self._policy, f"{self._node}/{number}", logging.getLogger().level))
-        if self._reload is not None and not self._reload.swapping:
-            slot.send(Prepare(self._reload.serial, self._reload.policy))
-            self._reload.waiting.add(slot)
+        slot.send(Start(pickle.dumps(parts), self._policy.in_force, f"{self._node}/{number}", logging.getLogger().level))
+        self._policy.started(slot)
         if self._ending:
             self._drain(slot)
 
@@ -238,19 +224,13 @@ class Supervisor:
                 slot.start_at = now + PAUSE_S
             else:
                 self._launch(slot)
-        self._no_answer(slot)
-        if self._ending and not any(worker.pid or worker.start_at is not None for worker in self._workers):
-            self._drain_management()
-
-    def _no_answer(self, slot: Slot) -> None:
-        """Nobody need wait for the process that was there. Its successor prepares by itself, if there is a reload."""
+        self._policy.ended(slot)
         if self._collection is not None:
             self._collection.waiting.discard(slot)
             if not self._collection.waiting:
                 self._tell()
-        if self._reload is not None and (self._reload.swapping or not slot.pid):
-            self._reload.waiting.discard(slot)
-            self._go_on_with_reload(self._reload)
+        if self._ending and not any(worker.pid or worker.start_at is not None for worker in self._workers):
+            self._drain_management()
 
     # -- what they say
 
@@ -267,13 +247,8 @@ class Supervisor:
                     self._tell()
         elif isinstance(report, Ask):
             self._collect()
-        elif isinstance(report, Prepared):
-            self._prepared(slot, report)
-        elif isinstance(report, Swapped):
-            slot.policy = report.policy
-            if self._reload is not None and report.serial == self._reload.serial:
-                self._reload.waiting.discard(slot)
-                self._go_on_with_reload(self._reload)
+        else:
+            self._policy.hear(slot, report)
 
     def _collect(self) -> None:
         """Ask all workers for their counts."""
@@ -296,71 +271,6 @@ class Supervisor:
             total.add(counted)
         facts = [WorkerFacts(number, worker.ready and now - worker.heard_s < SILENT_S, worker.policy) for number, worker in enumerate(self._workers)]
         self._management.send(Told(Overview(total, facts, self._ending)))
-
-    # -- reload
-
-    def _hang_up(self) -> None:
-        if self._reload is not None or not self._served:
-            self._reload_again = True
-            return
-        if self._ending:
-            return
-        try:
-            policy = read_bytes(self._settings.policy)
-        except DocumentFault as fault:
-            self._refuse_reload([str(each) for each in fault.faults])
-            return
-        self._serial += 1
-        self._reload = _Reload(self._serial, policy, time.monotonic() + _RELOAD_S)
-        for slot in self._slots:
-            if slot.pid:
-                slot.send(Prepare(self._serial, policy))
-                self._reload.waiting.add(slot)
-
-    def _prepared(self, slot: Slot, report: Prepared) -> None:
-        reload = self._reload
-        if reload is None or reload.swapping or report.serial != reload.serial:
-            return
-        if report.faults:
-            self._refuse_reload(report.faults)
-            return
-        reload.waiting.discard(slot)
-        self._go_on_with_reload(reload)
-
-    def _go_on_with_reload(self, reload: _Reload) -> None:
-        if reload.waiting:
-            return
-        if not reload.swapping:
-            reload.swapping = True
-            self._policy = reload.policy  # from here on it is in force: whoever starts gets it
-            for slot in self._slots:
-                if slot.pid:
-                    slot.send(Swap(reload.serial))
-                    reload.waiting.add(slot)
-        if not reload.waiting:
-            self._own.policy_reloads += 1
-            LOG.info("policy reloaded: %s, hash %s", self._settings.policy, self._management.policy[:12])
-            self._reload_done()
-
-    def _refuse_reload(self, faults: Sequence[str]) -> None:
-        self._own.policy_reloads_refused += 1
-        for fault in faults:
-            LOG.error("policy not reloaded, the one before stays: %s", fault)
-        self._reload_done()
-
-    def _give_up_reload(self, reload: _Reload) -> None:
-        silent = ", ".join(slot.name for slot in self._slots if slot in reload.waiting)
-        if reload.swapping:
-            LOG.error("policy reloaded, but %s has not said so within %g s: see /readyz, and end it if it hangs", silent, _RELOAD_S)
-            self._reload_done()
-        else:
-            self._refuse_reload([f"{silent} did not answer within {_RELOAD_S:g} s: end it if it hangs"])
-
-    def _reload_done(self) -> None:
-        self._reload = None
-        if self._reload_again:
-            self._reload_again = False
-            self._hang_up()
 
     # -- the end
 

@@ -239,9 +239,9 @@ def queue_is_shut(port: int) -> bool:
 class Client(threading.Thread):
     """Asks one request after the other until there is nobody to connect to. ``lost`` says what was sent and not answered."""
 
-    def __init__(self, port: int, *, kept: bool) -> None:
+    def __init__(self, port: int, *, kept: bool, thinks_s: float) -> None:
         super().__init__()
-        self.port, self.kept = port, kept
+        self.port, self.kept, self.thinks_s = port, kept, thinks_s
         self.answered = 0
         self.lost: list[str] = []
 
@@ -267,15 +267,17 @@ class Client(threading.Thread):
             if not self.kept or answer.one("connection") == "close":
                 wire.close()
                 wire = None
+            if self.thinks_s:
+                threading.Event().wait(self.thinks_s)
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_the_end_under_load_loses_no_request(started: Callable[..., GatewayProcess], kept: bool) -> None:
+@pytest.mark.parametrize(("kept", "thinks_s"), [(False, 0.0), (True, 0.0), (True, 0.2)])
+def test_the_end_under_load_loses_no_request(started: Callable[..., GatewayProcess], kept: bool, thinks_s: float) -> None:
     gateway = started()
-    clients = [Client(gateway.port, kept=kept) for _ in range(8)]
+    clients = [Client(gateway.port, kept=kept, thinks_s=thinks_s) for _ in range(8)]
     for client in clients:
         client.start()
-    eventually(lambda: all(client.answered > 20 for client in clients), "a load")
+    eventually(lambda: all(client.answered > (3 if thinks_s else 20) for client in clients), "a load")
     gateway.tell(signal.SIGTERM)
     assert gateway.wait() == 0
     for client in clients:
@@ -483,17 +485,28 @@ def test_counts_add_up_across_workers_and_stay_when_one_crashes(started: Callabl
     assert gateway.metric("scopegate_requests_total") == 41
 
 
-def test_of_a_worker_that_does_not_answer_the_last_counts_are_told(started: Callable[..., GatewayProcess]) -> None:
+def test_of_a_worker_that_does_not_answer_the_last_counts_are_told_beside_the_new_ones_of_the_others(started: Callable[..., GatewayProcess]) -> None:
     gateway = started()
-    for _ in range(20):
-        gateway.ask("GET", "/4/status/1")
-    assert gateway.metric("scopegate_requests_total") == 20
-    worker = gateway.workers()[0]
-    stop(worker)
-    try:
-        assert gateway.metric("scopegate_requests_total") == 20
-    finally:
-        os.kill(worker, signal.SIGCONT)
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(gateway.wire()) for _ in range(12)]
+        for wire in wires:
+            wire.send(request("GET", "/4/status/1"))
+            assert wire.answer().status == 200
+        assert gateway.metric("scopegate_requests_total") == 12
+        worker = gateway.workers()[0]
+        stop(worker)
+        try:
+            answered = 0
+            for wire in wires:
+                wire.send(request("GET", "/4/status/1"))
+                if not wire.is_quiet(0.3):  # one of the other worker
+                    assert wire.answer().status == 200
+                    answered += 1
+                    break
+            assert gateway.metric("scopegate_requests_total") == 12 + answered
+            assert answered
+        finally:
+            os.kill(worker, signal.SIGCONT)
 
 
 def test_no_process_shows_a_secret_or_the_policy_in_its_arguments_or_environment(started: Callable[..., GatewayProcess]) -> None:

@@ -1,0 +1,118 @@
+"""A new policy on its way to all processes, in two steps: all prepare; once all have said that they can, all swap.
+
+Until the first step is over the policy before is in force, and a process that is started gets that one, and prepares with the others. From the
+second step on it gets the new one. If one process can't use the policy, or does not answer, nobody does.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.observe.metrics import Counters
+from gateway.policy_file.document import DocumentFault, read_bytes
+from gateway.processes.control import Prepare, Prepared, Swap, Swapped
+from gateway.processes.slot import Slot
+from gateway.settings import Settings
+
+LOG: Final = logging.getLogger("scopegate")
+LIMIT_S: Final = 30.0
+
+
+class Rollout:
+    """The policy in force, as text, and the one on its way, if there is one. ``counters`` get the outcomes."""
+
+    def __init__(self, settings: Settings, in_force: bytes, slots: Sequence[Slot], counters: Counters) -> None:
+        self.in_force = in_force
+        self._file = settings.policy
+        self._slots = slots
+        self._counters = counters
+        self._serial = 0
+        self._coming: bytes | None = None  # in its first step
+        self._swapping = False
+        self._waiting: set[Slot] = set()
+        self._until = 0.0
+        self._again = False
+
+    @property
+    def under_way(self) -> bool:
+        return self._coming is not None or self._swapping
+
+    def begin(self) -> None:
+        """Read the file and let all prepare; after the present one, if one is under way."""
+        if self.under_way:
+            self._again = True
+            return
+        try:
+            self._coming = read_bytes(self._file)
+        except DocumentFault as fault:
+            self._refuse([str(each) for each in fault.faults])
+            return
+        self._serial += 1
+        self._until = time.monotonic() + LIMIT_S
+        for slot in self._slots:
+            self.started(slot)
+
+    def started(self, slot: Slot) -> None:
+        """A process has got the policy in force: it prepares too."""
+        if slot.pid and self._coming is not None:
+            slot.send(Prepare(self._serial, self._coming))
+            self._waiting.add(slot)
+
+    def ended(self, slot: Slot) -> None:
+        """A process has ended; whoever sits in its place now has been ``started``."""
+        if self._swapping or not slot.pid:
+            self._answered(slot)
+
+    def hear(self, slot: Slot, report: Prepared | Swapped) -> None:
+        """A process has answered."""
+        if isinstance(report, Swapped):
+            slot.policy = report.policy
+        step = self._swapping if isinstance(report, Swapped) else self._coming is not None
+        if report.serial != self._serial or not step:
+            return
+        if isinstance(report, Prepared) and report.faults:
+            self._refuse(report.faults)
+        else:
+            self._answered(slot)
+
+    def look_at_clock(self, now: float) -> None:
+        """Give up where one does not answer in time."""
+        if not self.under_way or now < self._until:
+            return
+        silent = ", ".join(slot.name for slot in self._slots if slot in self._waiting)
+        if self._swapping:
+            LOG.error("policy reloaded, but %s has not said so within %g s: see /readyz, and end it if it hangs", silent, LIMIT_S)
+            self._done()
+        else:
+            self._refuse([f"{silent} did not answer within {LIMIT_S:g} s: end it if it hangs"])
+
+    def _answered(self, slot: Slot) -> None:
+        if not self.under_way:
+            return
+        self._waiting.discard(slot)
+        if not self._waiting and self._coming is not None:
+            self.in_force, self._coming = self._coming, None
+            self._swapping = True
+            self._waiting = {slot for slot in self._slots if slot.pid}
+            for each in self._waiting:
+                each.send(Swap(self._serial))
+        if not self._waiting:
+            self._counters.policy_reloads += 1
+            LOG.info("policy reloaded: %s, hash %s", self._file, slot.policy[:12])
+            self._done()
+
+    def _refuse(self, faults: Sequence[str]) -> None:
+        self._counters.policy_reloads_refused += 1
+        for fault in faults:
+            LOG.error("policy not reloaded, the one before stays: %s", fault)
+        self._done()
+
+    def _done(self) -> None:
+        self._coming, self._swapping = None, False
+        self._waiting = set()
+        if self._again:
+            self._again = False
+            self.begin()
