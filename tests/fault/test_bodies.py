@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Self
 
 import pytest
 
@@ -130,7 +131,7 @@ class Watch:
         while not self._done.wait(0.05):
             self._highest = max(self._highest, self._gateway.rss())
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
