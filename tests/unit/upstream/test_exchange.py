@@ -135,7 +135,7 @@ async def test_an_answer_is_told_alike_in_every_cut_and_its_connection_can_be_us
     head = wanted[1][1]
     assert isinstance(head, AnswerHead)
     assert (head.status, head.reason, head.chunked, head.length, head.bodyless) == (200, b"Fine", True, None, False)
-    assert [pair for pair in wanted[2:]] == [("body", b"hi!"), ("end", [(b"X-T", b"t")])]
+    assert list(wanted[2:]) == [("body", b"hi!"), ("end", [(b"X-T", b"t")])]
 
 
 @pytest.mark.parametrize(
