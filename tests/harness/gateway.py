@@ -24,7 +24,7 @@ from tests.harness.waiting import eventually
 from tests.harness.wire import Answer, Wire, request
 
 ADMIN_KEY = "harness-admin-key-0123456789abcdef0123456789"
-ROOT = Path(os.environ.get("SCOPEGATE_TEST_CHECKOUT", Path(__file__).parents[2]))
+ROOT = Path(__file__).parents[2]
 START_S = 30.0
 POLICY = """\
 version: 1

@@ -43,7 +43,8 @@ def read_all(wire: Wire, methods: list[str] | None = None) -> list[Answer]:
         try:
             answers.append(wire.answer(method))
         except Closed as closed:
-            assert closed.got == b"", closed.got
+            if closed.got:
+                raise
             return answers
 
 

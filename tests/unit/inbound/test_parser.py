@@ -150,9 +150,9 @@ async def test_a_bad_chunk_is_refused_in_every_cut(bad: bytes) -> None:
     for cut in range(len(bad) + 1):
         parser = new()
         parser.head(CHUNKED)
+        pieces = [bad[:cut], bad[cut:], b"\r\n\r\n"]
         with pytest.raises(HeadFault) as fault:
-            for piece in (bad[:cut], bad[cut:], b"\r\n\r\n"):
-                parser.chunk(piece)
+            any(parser.chunk(piece) is None for piece in pieces)
         assert fault.value.code == "request_invalid"
 
 
