@@ -21,6 +21,7 @@ from gateway.management.app import build_management
 from gateway.management.server import ManagementServer
 from gateway.observe.access_log import AccessLog
 from gateway.observe.metrics import Counters
+from gateway.observe.redaction import Redaction
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
 from gateway.settings import Address, Secret, Settings
@@ -75,7 +76,7 @@ class Gateway:
         self._counters = Counters()
         self._log = AccessLog(settings.access_log)
         self._engine = Engine(policy, tokens, RedisLimitStore(store), settings.token_prefix)
-        self.plane = DataPlane(settings, self._engine, tokens, Account(self._counters, self._log, self._usage), loop)
+        self.plane = DataPlane(settings, self._engine, tokens, Account(self._counters, self._log, self._usage, Redaction(settings.token_prefix)), loop)
         self.issuance = Issuance(RedisTokenRegister(store), settings.token_prefix)
         app = build_management(
             issuance=self.issuance,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.observe.access_log import AccessLine, AccessLog
 from gateway.observe.metrics import Counters
+from gateway.observe.redaction import Redaction
 from gateway.ports import UsageLedger
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 class Account:
     """Where finished exchanges are written down."""
 
-    def __init__(self, counters: Counters, log: AccessLog, usage: UsageLedger) -> None:
+    def __init__(self, counters: Counters, log: AccessLog, usage: UsageLedger, redact: Redaction) -> None:
         self.counters = counters
+        self._redact = redact
         self._log = log
         self._usage = usage
 
@@ -49,7 +51,7 @@ class Account:
         if named and route is not None:
             line.route = template
             line.scope = route.scope.id if route.scope else ""
-            line.path = exchange.opening.path.path if exchange.opening else ""
+            line.path = self._redact(exchange.opening.path.path) if exchange.opening else ""
         if exchange.upstream is not None:
             line.upstream = exchange.upstream.settings.name
         self._log.add(line)

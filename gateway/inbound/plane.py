@@ -28,6 +28,7 @@ from gateway.upstream.pool import UpstreamPool
 
 LOG: Final = logging.getLogger("scopegate")
 SWEEP_S: Final = 0.5
+FIRST_READ_S: Final = 0.1  # in a drain: what a connection had sent when it was accepted has been read by then
 BACKLOG: Final = 1024
 
 
@@ -56,6 +57,7 @@ class DataPlane:
         self._default = settings.default_upstream
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
+        self._queues: list[socket.socket] = []
         self._ids = count(1)
         self._id_prefix = secrets.token_hex(8)
 
@@ -111,6 +113,7 @@ class DataPlane:
 
     async def listen(self, sock: socket.socket) -> None:
         """Serve a bound socket."""
+        self._queues.append(sock.dup())  # so that what waits in its queue outlives the server
         self._servers.append(await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=BACKLOG))
 
     async def run(self) -> None:
@@ -133,13 +136,25 @@ class DataPlane:
             await asyncio.sleep(SWEEP_S)
             await self.live.round()
 
+    async def _accept_waiting(self, queue: socket.socket) -> None:
+        """Take every connection that has been made but not accepted, then close the listener."""
+        queue.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock, _ = queue.accept()
+                await self.loop.connect_accepted_socket(lambda: ClientConnection(self), sock)
+        queue.close()
+
     async def drain(self) -> None:
-        """Stop listening, let what is in flight finish, close idle connections last: all within ``drain_timeout`` (G10)."""
+        """Accept what waits, stop listening, let what is in flight finish, close idle connections last: all within ``drain_timeout`` (G10)."""
         self.draining = True
         for server in self._servers:
             server.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_timeout_s):
+                for queue in self._queues:
+                    await self._accept_waiting(queue)
+                await asyncio.sleep(FIRST_READ_S)
                 while any(not connection.idle for connection in self.connections):  # noqa: ASYNC110 - a poll once costs no hot path
                     await asyncio.sleep(0.02)
         for connection in list(self.connections):

@@ -275,6 +275,9 @@ class Exchange:
     def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None:
         connection = self.connection
         assert connection is not None  # noqa: S101 - it is calling
+        if self.client.half_closed:  # nobody would tell us any more when it leaves
+            self._cut("client_gone")
+            return
         self.status = 101
         self._deadline = NEVER
         tunnel = self.tunnel = connection.tunnel = Tunnel(self.client, connection, self._tunnel_closed)

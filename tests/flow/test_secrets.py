@@ -34,7 +34,7 @@ def storm(secret: str) -> list[bytes]:
         f"GET /4/worklogs/1?t={secret} HTTP/1.1\r\nHost: a\r\n{bearer}\r\n\r\n",
         f"GET /4/worklogs/{coded} HTTP/1.1\r\nHost: a\r\n\r\n",
         f"GET /{secret} HTTP/1.1\r\nHost: a\r\n\r\n",
-        f"GET /4/status/{secret[:-1]}x HTTP/1.1\r\nHost: a\r\n\r\n",
+        f"GET /4/status/{secret[:30]}x{secret[31:]} HTTP/1.1\r\nHost: a\r\n\r\n",
         f"GET /4/teams/1 HTTP/1.1\r\nHost: a\r\n{bearer}\r\n\r\n",
         f"GET /5 HTTP/1.1\r\nHost: a\r\n{bearer}\r\nX-Request-Id: {secret}\r\n\r\n",
         f"GET /4/worklogs/1 HTTP/1.1\r\nHost: a\r\n{bearer}\r\nCookie: {secret}\r\nX-{secret}: a\r\nX-A: {secret}, b\r\nReferer: https://x/?t={secret}\r\n\r\n",
