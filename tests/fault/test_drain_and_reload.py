@@ -194,11 +194,13 @@ def test_what_waits_in_the_queue_at_the_end_is_answered(own: GatewayProcess, ups
     token = own.token("worklogs")
     wires: list[Wire] = []
     try:
+        own.tell(signal.SIGSTOP)  # so that all of it waits when the end is told
         for _ in range(50):
             wire = own.wire()
             wire.send(request("GET", "/4/worklogs/1", token=token))
             wires.append(wire)
         own.tell(signal.SIGTERM)
+        own.tell(signal.SIGCONT)
         for wire in wires:
             answer = wire.answer()
             assert (answer.status, answer.one("connection")) == (200, "close")
