@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.core.client_address import Address, parse_address
 from gateway.core.decision import denied
+from gateway.inbound.downward import health_answer
 from gateway.inbound.parser import HeadFault, RequestParser, check_request_line, classify
 from gateway.inbound.proxy import Exchange
 from gateway.inbound.request import GatewayRequest
@@ -22,6 +23,7 @@ from gateway.inbound.tunnel import Tunnel
 if TYPE_CHECKING:
     from gateway.inbound.plane import DataPlane
 
+HEALTH_PATH: Final = "/.scopegate/healthz"
 PENDING_LIMIT: Final = 64 * 1024
 DRAIN_LIMIT: Final = 64 * 1024  # of a refused body: more than that closes the connection
 LINGER_S: Final = 2.0
@@ -222,8 +224,20 @@ class ClientConnection(asyncio.Protocol):
         self._discarded = -1
         self._deadline = plane.now + plane.settings.limits.body_idle_s if self.reading_body else float("inf")
         self._head_since = 0.0
+        if request.target == HEALTH_PATH and not self.reading_body and request.method in {"GET", "HEAD"}:
+            self._answer_health(request)
+            return
         self.exchange = Exchange(self, request)
         self.exchange.start()
+
+    def _answer_health(self, request: GatewayRequest) -> None:
+        """The data port's own health, told to anyone, and counted nowhere."""
+        keep = request.keep_alive and not self.plane.draining
+        self.write(health_answer(head=request.method == "HEAD", close=not keep, http10=request.http10))
+        if keep:
+            self._ready_for_next()
+        else:
+            self.close()
 
     def _refuse_message(self, fault: HeadFault) -> None:
         """A fault of the message itself: answered if nothing was yet, and the connection closes."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.core.decision import Allow, Denial, denied
 from gateway.core.token_record import LiveRecord
 from gateway.flow.engine import Opening
-from gateway.inbound.downward import AnswerFraming, health_answer, interim_lines, switch_lines
+from gateway.inbound.downward import AnswerFraming, interim_lines, switch_lines
 from gateway.inbound.problem import render
 from gateway.inbound.request import GatewayRequest
 from gateway.inbound.tunnel import Tunnel
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 NEVER: Final = float("inf")
 GONE_AFTER_S: Final = 1.5  # a half-closed client whose answer stands still for so long has left
 _RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_JOINED: Final = 32 * 1024
 _CLOSED_EARLY: Final = UpstreamFailure("upstream_unreachable", "The upstream closes connections as soon as they open.")
 
 
@@ -72,9 +71,6 @@ class Exchange:
     def start(self) -> None:
         """Decide, and go on from there."""
         request = self._request()
-        if request.target == self.plane.health_path and request.method in {"GET", "HEAD"}:
-            self._answer_health()
-            return
         opening = self.plane.engine.open(request.method, request.target, request.authorizations)
         if isinstance(opening, Denial):
             self._refuse(opening)
@@ -396,14 +392,6 @@ class Exchange:
 
     def _too_large(self) -> Denial:
         return denied("body_too_large", f"The body may be {self._body_limit} bytes long.")
-
-    def _answer_health(self) -> None:
-        request = self._request()
-        self.status = 200
-        self._keep = self._may_keep(request)
-        self.client.write(health_answer(head=request.method == "HEAD", close=not self._keep, http10=request.http10))
-        self._over = True
-        self.client.done(self, keep=self._keep)
 
     def _cut(self, code: str) -> None:
         """Break the answer off, so that the client can see that it is not whole: without its last chunk or its last bytes,
