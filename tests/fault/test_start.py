@@ -104,7 +104,7 @@ def test_a_credential_whose_variable_is_not_set_is_told() -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Callable[..., AbstractContextManager[int]]]:
+def server(tmp_path: Path) -> Callable[..., AbstractContextManager[int]]:
     """Start a Valkey of the operator's own on a port of loopback, with these arguments."""
 
     @contextmanager

@@ -147,7 +147,7 @@ def test_the_log_tells_of_a_tunnel_when_it_ends(gateway: GatewayProcess, upstrea
     with opened(gateway, upstream, token.secret) as wire:
         wire.send(b"12345")
         assert wire.take(5) == b"12345"
-    line = eventually(lambda: next((line for line in gateway.access_lines() if line.get("token_id") == token.id), None), "the tunnel's line in the log")
+    (line,) = eventually(lambda: [line for line in gateway.access_lines() if line.get("token_id") == token.id], "the tunnel's line in the log")
     assert (line["status"], line["bytes_in"], line["bytes_out"]) == (101, 5, 5)
 
 

@@ -1,4 +1,4 @@
-"""Lines wait in memory, go out in batches, and what a file does not take is counted. Whole lines are in tests/flow/test_access_log.py."""
+"""Lines wait in memory, go out in batches, and what a file does not take is counted. Whole lines are in tests/flow/test_access_log_lines.py."""
 
 from __future__ import annotations
 

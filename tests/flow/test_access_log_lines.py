@@ -96,8 +96,28 @@ def test_a_cookie_flood_is_one_line(gateway: GatewayProcess, upstream: ScriptedU
     assert len(gateway.log().splitlines()) == before + 1
 
 
-def test_the_log_names_last_use_and_counts_under_the_route(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    token = gateway.make("worklogs")
-    assert gateway.api("GET", f"/tokens/{token.id}")["token"]["last_used_at"] is None
-    gateway.ask("GET", "/4/worklogs/1", token=token.secret)
-    eventually(lambda: gateway.api("GET", f"/tokens/{token.id}")["token"]["last_used_at"], "the last use")
+def test_a_good_request_notes_the_tokens_last_use_and_a_refused_one_does_not(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    used, refused = gateway.make("worklogs"), gateway.make("worklogs")
+    gateway.ask("GET", "/4/teams/1", token=refused.secret)
+    gateway.ask("GET", "/4/worklogs/1", token=used.secret)
+    eventually(lambda: gateway.api("GET", f"/tokens/{used.id}")["token"]["last_used_at"], "the last use")
+    assert gateway.api("GET", f"/tokens/{refused.id}")["token"]["last_used_at"] is None
+
+
+def counted(gateway: GatewayProcess, route: str) -> float:
+    text = gateway.admin("GET", "/metrics")[2].decode()
+    lines = [line for line in text.splitlines() if line.startswith("scopegate_requests_total{") and f'route="{route}"' in line]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def test_a_forger_moves_no_routes_counter(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    secret = gateway.token("accounts")
+    assert gateway.ask("GET", "/4/accounts/1", token=secret).status == 200
+    before, unproved = counted(gateway, "/4/accounts/**"), counted(gateway, "")
+    assert before >= 1
+    for token in ("", secret[:-1], "sgt_forged"):
+        assert gateway.ask("GET", "/4/accounts/1", token=token).status == 401
+    assert counted(gateway, "/4/accounts/**") == before
+    assert counted(gateway, "") >= unproved + 3
+    assert gateway.ask("GET", "/4/accounts/1", token=secret).status == 200
+    assert counted(gateway, "/4/accounts/**") == before + 1
