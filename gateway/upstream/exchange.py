@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 import httptools
 
-from gateway.core.forwarding import CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TRANSFER_ENCODING, UPGRADE, AnswerNames, connection_options
+from gateway.core.forwarding import AUTHENTICATE, CONNECTION, CONTENT_LENGTH, KEEP_ALIVE, TRANSFER_ENCODING, UPGRADE, AnswerNames, connection_options
 from gateway.upstream.failures import INVALID, UpstreamFailure, lost
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ class UpstreamConnection(asyncio.Protocol):
         options: list[bytes] = []
         length: int | None = None
         codings: list[bytes] = []
+        shared = True
         for name, value in self._fields:
             kind = NAMES[name]
             if kind:
@@ -231,11 +232,13 @@ class UpstreamConnection(asyncio.Protocol):
                     options.append(value if kind == CONNECTION else b"upgrade")
                 elif kind == KEEP_ALIVE:
                     self._learn_keep_alive(value)
+                elif kind == AUTHENTICATE and value.lower().startswith((b"ntlm", b"negotiate")):
+                    shared = False  # who logs in so logs the connection in: it must serve nobody else
         if codings and (len(codings) > 1 or codings[0].strip(b" \t").lower() != b"chunked" or version == "1.0" or length is not None):
             raise _Refused
         bodyless = self._head_method or status in {204, 304}
         self._head_done = True
-        self._reusable = parser.should_keep_alive()
+        self._reusable = shared and parser.should_keep_alive()
         self._until_close = not bodyless and length is None and not codings
         head = AnswerHead(status, self._reason, self._fields, connection_options(options), length, bool(codings), bodyless)
         if bodyless:

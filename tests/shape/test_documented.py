@@ -14,13 +14,11 @@ from gateway.core.reason import REASONS
 from gateway.inbound.problem import document
 from gateway.management.problem import MANAGEMENT_REASONS
 from tests.harness.vectors import table
-from tests.shape.tree import files, sources, syntax, text
+from tests.shape.tree import sources, syntax, text
 
 REFUSALS = text("docs/refusals.md")
 FORWARDING = text("docs/forwarding.md")
 CODES, MANAGEMENT = REFUSALS.split("## On the management port")
-# Nothing sends it yet: it is in the list because codes never change their meaning.
-NOT_SENT = {"auth_throttled"}
 
 
 def rows(page: str) -> dict[str, list[str]]:
@@ -55,16 +53,6 @@ def test_the_management_ports_own_codes_are_told_with_status_and_challenge() -> 
 
 def test_every_code_is_in_the_table_of_decisions() -> None:
     assert list(table("decisions")["codes"]) == list(REASONS)
-
-
-def test_every_code_but_one_that_is_not_sent_is_expected_by_a_test_through_sockets() -> None:
-    expected = {str(case["expect"]) for case in table("decisions")["cases"]}
-    expected |= {case["code"] for part in table("answers").values() for case in part if "code" in case}
-    expected |= {answer for part in table("edge").values() for case in part for answer in case["answers"] if isinstance(answer, str)}
-    for path in files(".py"):
-        if path.startswith(("tests/flow/", "tests/fault/")):
-            expected |= set(literals(path)) & set(REASONS)
-    assert set(REASONS) - expected == NOT_SENT
 
 
 def test_the_document_on_the_page_is_what_the_gateway_writes() -> None:
