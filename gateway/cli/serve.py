@@ -15,12 +15,11 @@ import uvloop
 
 from gateway.app import CannotServe, Gateway, bind, serve
 from gateway.cli.options import ConfigOption, config_path
+from gateway.cli.store_session import embedded_of, options_of
 from gateway.flow.reload import load_fitting_policy
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
 from gateway.settings import Settings, ensure_admin_key, load_settings
-from gateway.store.connection import StoreOptions
-from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
 
 
@@ -55,16 +54,14 @@ def serve_command(
 
 def run(settings: Settings, ready: Callable[[Gateway], Any], policy: Path | None = None) -> None:
     """Serve with these settings until told to stop; ``ready`` is called once requests are taken. Exit 2 with a plain line if it can't start."""
-    embedded: EmbeddedStore | None = None
+    embedded = embedded_of(settings)
     try:
         loaded = load_fitting_policy(settings, policy)
         admin_key = ensure_admin_key(settings)
         sockets = bind(settings.listen, "listen"), bind(settings.admin.listen, "admin.listen")
-        if settings.store.url == "embedded":
-            server = Path(settings.store.server) if settings.store.server else None
-            embedded = EmbeddedStore(settings.store.data_dir, fsync=settings.store.fsync, server=server)
+        if embedded is not None:
             embedded.start()
-        store = Store(store_options(settings, embedded))
+        store = Store(options_of(settings, embedded))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings, loaded, store, admin_key, embedded, sockets, ready))
     except (DocumentFault, CannotServe, StoreUnavailable) as fault:
@@ -75,15 +72,3 @@ def run(settings: Settings, ready: Callable[[Gateway], Any], policy: Path | None
         if embedded is not None:
             embedded.stop()
 
-
-def store_options(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptions:
-    """How to reach the configured store."""
-    store = settings.store
-    return StoreOptions(
-        url=embedded.url if embedded else store.url,
-        data_dir=store.data_dir,
-        prefix=store.prefix,
-        timeout_s=store.timeout_ms / 1000,
-        embedded=embedded is not None,
-        allow_eviction=store.allow_eviction,
-    )
