@@ -71,4 +71,3 @@ def run(settings: Settings, ready: Callable[[Gateway], Any], policy: Path | None
     finally:
         if embedded is not None:
             embedded.stop()
-
