@@ -42,7 +42,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=False, symlinks=True)
-    into = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "--isolated", "--disable-pip-version-check"]
+    into: list[str | Path] = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "--isolated", "--disable-pip-version-check"]
     done = subprocess.run([*into, "install", "--quiet", "--no-deps", "--no-index", wheel], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SCOPEGATE_")}
