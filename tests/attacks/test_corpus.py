@@ -16,7 +16,6 @@ def storm(gateway: GatewayProcess, upstream: ScriptedUpstream, data: bytes, most
     """Send bytes, end our side, read what comes; the statuses."""
     secret = gateway.token("worklogs")
     upstream.seen.clear()
-    upstream.received.clear()
     with Wire(gateway.port) as wire:
         wire.send(data.replace(b"{secret}", secret.encode()))
         wire.half_close()

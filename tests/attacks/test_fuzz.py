@@ -51,7 +51,6 @@ def test_whatever_is_changed_in_good_requests_what_must_hold_holds(
 ) -> None:
     secret = gateway.token("worklogs")
     upstream.seen.clear()
-    upstream.received.clear()
     data = changed(seed, changes).replace(b"{secret}", secret.encode())
     with Wire(gateway.port) as wire:
         wire.send(data[:cut])
@@ -74,7 +73,6 @@ CHUNKS = st.lists(
 def test_whatever_stands_in_a_chunked_body_what_must_hold_holds(gateway: GatewayProcess, upstream: ScriptedUpstream, parts: list[bytes], cut: int) -> None:
     secret = gateway.token("worklogs")
     upstream.seen.clear()
-    upstream.received.clear()
     head = (b"POST /4/worklogs HTTP/1.1\r\n" + OK + b"Transfer-Encoding: chunked\r\n\r\n").replace(b"{secret}", secret.encode())
     body = b"".join(parts).replace(b"{secret}", secret.encode())
     after = (b"GET /4/worklogs/2 HTTP/1.1\r\n" + OK + b"\r\n").replace(b"{secret}", secret.encode())
