@@ -195,7 +195,8 @@ def test_a_client_that_stops_reading_is_let_go(gateways: Gateways, upstream: Scr
     upstream.script("large", b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n", lambda peer, _seen: peer.send(b"x" * 50_000_000))
     with gateway.wire(receive_buffer=4096) as wire:
         wire.send(request("GET", "/4/worklogs/large", token=gateway.token("worklogs")))
-        before = eventually(lambda: upstream.open, "the request upstream")
+        eventually(lambda: upstream.seen, "the request upstream")
+        before = upstream.open
         eventually(lambda: upstream.open < before, "the upstream's side to end, body_idle after the client's last read")
 
 
