@@ -74,7 +74,10 @@ class Gateway:
         self._tokens = tokens
         self._usage = RedisUsageLedger(store)
         self._counters = Counters()
-        self._log = AccessLog(settings.access_log)
+        try:
+            self._log = AccessLog(settings.access_log)
+        except OSError as error:
+            raise CannotServe(f"access_log: {settings.access_log} can't be written ({error.strerror}): name another file, stdout or off") from None
         self._engine = Engine(policy, tokens, RedisLimitStore(store), settings.token_prefix)
         self.plane = DataPlane(settings, self._engine, tokens, Account(self._counters, self._log, self._usage, Redaction(settings.token_prefix)), loop)
         self.issuance = Issuance(RedisTokenRegister(store), settings.token_prefix)
@@ -88,6 +91,7 @@ class Gateway:
         )
         self._management = ManagementServer(app)
         self._ended = asyncio.Event()
+        self._hung_up = asyncio.Event()
 
     async def _not_ready(self) -> Sequence[str]:
         if self.plane.draining:
@@ -95,7 +99,7 @@ class Gateway:
         try:
             await self._tokens.ping()
         except StoreUnavailable:
-            return ["the token store does not answer"]
+            return ["the token store cannot be used: the log says why"]
         return []
 
     async def reload(self) -> None:
@@ -111,6 +115,29 @@ class Gateway:
         self._counters.policy_reloads += 1
         LOG.info("policy reloaded: %s, hash %s, %d routes", policy.name, policy.hash[:12], len(policy.routes))
 
+    async def _reload_when_told(self) -> None:
+        """One reload at a time, and one more if a signal came meanwhile: so the newest file is the one that stays."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await self.reload()
+
+    async def _tell_of_store(self) -> None:
+        """One line when the store can't be used any more, and one when it can again."""
+        usable = True
+        while True:
+            await asyncio.sleep(_STORE_WATCH_S)
+            try:
+                await self._tokens.ping()
+            except StoreUnavailable as why:
+                if usable:
+                    LOG.error("%s; until then requests that need it are answered 503", why)  # noqa: TRY400 - one plain line
+                usable = False
+            else:
+                if not usable:
+                    LOG.info("the store can be used again")
+                usable = True
+
     def end(self) -> None:
         """Ask the gateway to finish what is in flight and stop."""
         self._ended.set()
@@ -118,19 +145,12 @@ class Gateway:
     async def run(self, data: socket.socket, admin: socket.socket, ready: Callable[[], Any]) -> None:
         """Serve until ``end`` or SIGTERM; drain; close. SIGHUP reloads."""
         loop = asyncio.get_running_loop()
-        reloads: set[asyncio.Task[None]] = set()
-
-        def hang_up() -> None:
-            task = loop.create_task(self.reload())
-            reloads.add(task)
-            task.add_done_callback(reloads.discard)
-
         await self._management.start(sock=admin)
         await self.plane.listen(data)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end)
-        loop.add_signal_handler(signal.SIGHUP, hang_up)
-        background = [self.plane.run(), self.plane.watch_streams(), self._log.run(), self._usage.run()]
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
+        background = [self._reload_when_told(), self._tell_of_store(), self.plane.run(), self.plane.watch_streams(), self._log.run(), self._usage.run()]
         if self._embedded is not None:
             background.append(self._watch_store(self._embedded))
         tasks = [loop.create_task(keep_running(work)) for work in background]
@@ -139,7 +159,7 @@ class Gateway:
         await self.plane.drain()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, *reloads, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(StoreUnavailable):
             await self._usage.close()
         await self._log.close()

@@ -63,6 +63,7 @@ class Exchange:
         self._keep = False
         self._live = False  # in the registry of open streams
         self._retried = False
+        self._may_continue = False  # the upstream has said 100
         self._deadline = NEVER
         self._heard = plane.now  # when a part of the answer last came
 
@@ -140,6 +141,8 @@ class Exchange:
             self._flush_up()
             self._sent()
             return
+        if request.expects:
+            self._deadline = self.plane.now + self._response_timeout()
         self._corked = True
         self.client.take_body()
         self._corked = False
@@ -157,6 +160,11 @@ class Exchange:
     def wants_body(self) -> bool:
         """Whether the upstream takes (more of) the request's body now."""
         return self.connection is not None and not self._up_full and not self._body_done and not self._over
+
+    @property
+    def waits_for_upstream(self) -> bool:
+        """Whether the client rightly sends no body yet: it waits for the upstream's 100."""
+        return self.request is not None and self.request.expects and not self._may_continue and not self.bytes_in
 
     def request_body(self, data: bytes) -> None:
         """A piece of the request's body."""
@@ -187,19 +195,26 @@ class Exchange:
 
     def _sent(self) -> None:
         """The request is out, whole: the upstream's time to answer begins."""
-        connection, verdict, upstream = self.connection, self.verdict, self.upstream
-        if connection is None or not isinstance(verdict, Allow) or upstream is None:
+        connection = self.connection
+        if connection is None:
             return
         connection.request_sent = True
         if self._framing is None:
-            timeout = verdict.route.timeout_s
-            self._deadline = self.plane.now + (timeout if timeout is not None else upstream.settings.response_timeout_s)
+            self._deadline = self.plane.now + self._response_timeout()
+
+    def _response_timeout(self) -> float:
+        upstream, route = self.upstream, self.verdict.route if self.verdict is not None else None
+        assert upstream is not None and route is not None  # noqa: S101, PT018
+        return route.timeout_s if route.timeout_s is not None else upstream.settings.response_timeout_s
 
     # -- the answer (AnswerSink)
 
     def on_interim(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         request = self._request()
         unasked = status == 100 and (not request.expects or self._body_done)
+        if status == 100 and not self._body_done:
+            self._may_continue = True
+            self._deadline = NEVER
         if not request.http10 and not unasked:
             self._down += interim_lines(status, fields)
 
@@ -297,9 +312,13 @@ class Exchange:
 
     def on_upstream_full(self) -> None:
         self._up_full = True
+        if self.upstream is not None and self._framing is None:  # one that takes nothing has its time too
+            self._deadline = self.plane.now + self.upstream.settings.idle_timeout_s
 
     def on_upstream_drained(self) -> None:
         self._up_full = False
+        if not self._body_done and self._framing is None:
+            self._deadline = NEVER
         self.client.take_body()
 
     def client_full(self) -> None:

@@ -7,8 +7,11 @@ waits is bounded, and the number of lost lines is told in the next line that goe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import queue
 import sys
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +19,7 @@ import msgspec
 
 FLUSH_S: Final = 0.2
 WAITING_LIMIT: Final = 50_000
+_CLOSE_S: Final = 1.0
 _PIECE: Final = 500  # lines encoded at once: more would hold up the loop
 
 
@@ -54,7 +58,9 @@ class AccessLog:
         self._own: int | None = None
         self._fd = sys.stdout.fileno() if where == "stdout" else -1
         if self.enabled and where != "stdout":
-            self._fd = self._own = os.open(Path(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._fd = self._own = os.open(Path(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+            os.set_blocking(self._own, True)  # it was for the opening: a named pipe without a reader is refused, not waited for
+        self._writer = _Writer(self._fd)
 
     def add(self, line: AccessLine) -> None:
         """Note one request."""
@@ -76,22 +82,58 @@ class AccessLog:
             if self._lost:
                 piece[0].lost_lines, self._lost = self._lost, 0
             text = self._encoder.encode_lines(piece)
-            if not await asyncio.to_thread(self._write, text):
+            if not await self._writer.write(text):
                 self._lost += len(piece)
                 return
+
+    async def close(self) -> None:
+        """Write the rest, within a second, and close the file."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self.flush()
+        if self._own is not None and self._writer.idle:
+            os.close(self._own)
+            self._own = None
+
+
+class _Writer:
+    """Writes in a thread that nobody has to wait for: a pipe that is full and not read must not keep the process from ending."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._texts: queue.SimpleQueue[tuple[bytes, asyncio.Future[bool], asyncio.AbstractEventLoop]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.idle = True
+
+    async def write(self, text: bytes) -> bool:
+        """Whether the text was written, whole."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="access log", daemon=True)
+            self._thread.start()
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[bool] = loop.create_future()
+        self.idle = False
+        self._texts.put((text, written, loop))
+        return await written
+
+    def _work(self) -> None:
+        while True:
+            text, written, loop = self._texts.get()
+            done = self._write(text)
+            self.idle = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended without us
+                loop.call_soon_threadsafe(_settle, written, done)
 
     def _write(self, text: bytes) -> bool:
         view = memoryview(text)
         try:
             while view:
-                view = view[os.write(self._fd, view) :]
+                view = view[os.write(self._descriptor, view) :]
         except OSError:
             return False
         return True
 
-    async def close(self) -> None:
-        """Write the rest and close the file."""
-        await self.flush()
-        if self._own is not None:
-            os.close(self._own)
-            self._own = None
+
+def _settle(written: asyncio.Future[bool], done: bool) -> None:
+    if not written.done():
+        written.set_result(done)

@@ -17,15 +17,6 @@ from tests.harness.waiting import eventually
 from tests.harness.wire import Wire, request
 
 
-@pytest.fixture
-def own(shared_upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
-    """A gateway that this test may end."""
-    with GatewayProcess(shared_upstream.url, settings={"drain_timeout": "15s"}) as gateway:
-        yield gateway
-        assert "Traceback" not in gateway.log()
-        assert "report this" not in gateway.log()
-
-
 def no_longer_listens(gateway: GatewayProcess) -> bool:
     try:
         with gateway.wire(timeout=2):
