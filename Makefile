@@ -29,13 +29,15 @@ imports: .venv/dev.stamp
 format: .venv/dev.stamp ## let the formatter and the linter mend what they can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-bench: .venv/dev.stamp ## the look-up at 10 and 10,000 routes, and each stage of a request
+bench: .venv/dev.stamp ## every gateway in turn, one core each (docs/bench.md); installs nginx, HAProxy, Envoy …
+	@sh bench/install $(BIN)/python
 	@$(BIN)/python -m bench
 
 lock: .venv/run.stamp ## write the locks anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements/run.txt
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --group dev -o requirements/dev.txt
 	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(BIN)/uv pip compile - $(LOCK) -o requirements/build.txt
+	@$(BIN)/uv pip compile requirements/bench.in $(LOCK) -o requirements/bench.txt
 
 clean: ## remove the virtual environment and what tests and tools left
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist data

@@ -1,1 +1,4 @@
-"""Measurements, each a module with a ``main()``: ``python -m bench`` runs all of them, ``python -m bench.NAME`` one."""
+"""Measurements. ``python -m bench`` compares the gateway with others; ``python -m bench.stages`` and ``python -m bench.lookup`` take it apart.
+
+How to run and read them: docs/bench.md.
+"""

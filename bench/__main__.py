@@ -1,18 +1,102 @@
-"""Run every bench of this folder, one after the other."""
+"""``python -m bench``: every gateway in turn, one core each, and the tables in bench/results. See docs/bench.md."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import datetime
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
 
-import bench
+from bench.figures import Measure, Round
+from bench.load import drive, measure
+from bench.machine import machine, versions
+from bench.plan import TITLES, Case, Plan, PlanFault, read_plan
+from bench.processes import CannotMeasure
+from bench.report import Sitting, write
+from bench.rows import Ground, Running, program, start_row, start_upstream
+
+WARM: Case = Case(377, 32)
 
 
-def main() -> None:
-    for module in sorted(info.name for info in pkgutil.iter_modules(bench.__path__) if not info.name.startswith("_")):
-        print(f"== {module}")
-        importlib.import_module(f"bench.{module}").main()
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_round(number: int, plan: Plan, ground: Ground, left_out: dict[str, str]) -> Round:
+    """Every row started once, and measured case by case in turn, so that what is compared was measured in the same minute."""
+    folder = Path(tempfile.mkdtemp(prefix=f"round{number}-", dir=ground.folder))
+    found: dict[str, dict[str, Measure]] = {case.id: {} for case in plan.cases}
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        running: dict[str, Running] = {}
+        for row in plan.rows:
+            try:
+                running[row] = start_row(row, stack, ground, folder / row)
+                drive(running[row], WARM, 1, ground.other_core)
+            except CannotMeasure as why:
+                running.pop(row, None)
+                left_out[row] = str(why)
+                say(f"bench: {TITLES[row]} is left out: {why}")
+        for case in plan.cases:
+            order = list(running)
+            random.shuffle(order)  # who comes first or after whom must not be the same in every round
+            for row in order:
+                try:
+                    figure = found[case.id][row] = measure(running[row], case, plan.seconds, ground.other_core)
+                except CannotMeasure as why:
+                    left_out[row] = f"{case.title}: {why}"
+                    say(f"bench: {TITLES[row]}, {case.title}: {why}")
+                    continue
+                if figure.failed:
+                    left_out[row] = f"{case.title}: {figure.failed} of {figure.requests} answers failed"
+                say(f"start {number} of {plan.starts} · {case.title} · {TITLES[row]}: {figure.cpu_us:.1f} µs")
+    return found
+
+
+def sit(plan: Plan) -> int:
+    """The whole sitting; 0, or 1 where a row has no figures or failed answers."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        raise CannotMeasure("the bench needs two cores: one for the gateway, one for load and upstream")
+    program("wrk")
+    os.sched_setaffinity(0, {cores[1]})
+    left_out: dict[str, str] = {}
+    rounds: list[Round] = []
+    day = datetime.datetime.now(datetime.UTC).date().isoformat()
+    sitting = Sitting(plan, day, machine(), versions(plan.rows), rounds, left_out)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scopegate-bench-", ignore_cleanup_errors=True)))
+        port, upstream = start_upstream(stack, folder, cores[1])
+        ground = Ground(cores[0], cores[1], folder, port, upstream)
+        for number in range(1, plan.starts + 1):
+            rounds.append(run_round(number, plan, ground, left_out))
+            written = write(sitting, finished=number == plan.starts)  # what was measured survives an interruption
+    print(Path(written[0]).read_text("utf-8"))
+    say(f"bench: written: {', '.join(written)}")
+    return 1 if left_out else 0
+
+
+def interrupt(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, interrupt)  # so that it ends like Ctrl-C: everything that was started is stopped
+    try:
+        return sit(read_plan())
+    except (PlanFault, CannotMeasure) as fault:
+        say(f"bench: {fault}")
+        return 2
+    except KeyboardInterrupt:
+        say("bench: broken off; everything is stopped. Whole rounds are in the results as a trial")
+        return 130
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

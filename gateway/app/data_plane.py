@@ -15,6 +15,7 @@ from gateway.inbound.account import Account
 from gateway.inbound.plane import DataPlane
 from gateway.observe.access_log import AccessLog
 from gateway.observe.metrics import Counters
+from gateway.observe.redaction import Redaction
 from gateway.ports import StoreUnavailable
 from gateway.settings import Settings
 from gateway.store.connection import StoreOptions
@@ -37,7 +38,8 @@ class DataPlaneApp:
         self._usage = RedisUsageLedger(self._store)
         self._log = AccessLog(settings.access_log)
         self._engine = Engine(policy, self._tokens, RedisLimitStore(self._store), settings.token_prefix)
-        self._plane = DataPlane(settings, self._engine, self._tokens, Account(self.counters, self._log, self._usage), asyncio.get_running_loop())
+        account = Account(self.counters, self._log, self._usage, Redaction(settings.token_prefix))
+        self._plane = DataPlane(settings, self._engine, self._tokens, account, asyncio.get_running_loop())
         self._tokens.on_change = self._plane.live.changed
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -17,7 +19,9 @@ from gateway.store.connection import StoreOptions
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 
+LOG: Final = logging.getLogger("scopegate")
 _END_S: Final = 2.0
+_STORE_WATCH_S: Final = 0.5
 
 
 class ManagementApp:
@@ -39,10 +43,12 @@ class ManagementApp:
             overview=overview,
         )
         self._server = ManagementServer(app)
+        self._watch: asyncio.Task[None] | None = None
 
     async def start(self, listener: socket.socket) -> None:
         """Take calls from a listening socket."""
         await self._server.start(sock=listener)
+        self._watch = asyncio.get_running_loop().create_task(self._tell_of_store())
 
     def use(self, policy: Policy) -> None:
         """New tokens follow this policy from now on."""
@@ -55,6 +61,8 @@ class ManagementApp:
     async def end(self, within_s: float | None = None) -> None:
         """Finish the calls in flight within so many seconds, and close."""
         await self._server.close(_END_S if within_s is None else within_s)
+        if self._watch is not None:
+            self._watch.cancel()
         await self._store.close()
 
     async def _not_ready(self) -> Sequence[str]:
@@ -65,5 +73,21 @@ class ManagementApp:
         try:
             await self._store.ping()
         except StoreUnavailable:
-            reasons.append("the token store does not answer")
+            reasons.append("the token store cannot be used: the log says why")
         return reasons
+
+    async def _tell_of_store(self) -> None:
+        """One line when the store can't be used any more, and one when it can again: a node says it once, not each of its workers."""
+        usable = True
+        while True:
+            await asyncio.sleep(_STORE_WATCH_S)
+            try:
+                await self._store.ping()
+            except StoreUnavailable as why:
+                if usable:
+                    LOG.error("%s; until then requests that need it are answered 503", why)  # noqa: TRY400 - one plain line
+                usable = False
+            else:
+                if not usable:
+                    LOG.info("the store can be used again")
+                usable = True

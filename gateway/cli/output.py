@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
@@ -29,6 +31,9 @@ def plain_errors() -> Iterator[None]:
     except IssuanceRefused as error:
         lines = [f"{_OPTIONS.get(field, '--' + field.replace('_', '-'))}: {fault}" for field, fault in error.fields.items()] or [error.message]
         fail(*lines, code=2 if error.code in {"invalid", "clock_skew"} else 1)
+    except OSError as error:  # a full disk behind a redirection; what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fail(f"the output can't be written: {error.strerror}", code=1)
     except StoreUnavailable as error:
         fail(f"{error}{'; the change may have been made: look before you repeat it' if error.written else ''}")
 

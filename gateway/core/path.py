@@ -81,14 +81,20 @@ def _decode_run(run: re.Match[str]) -> str:
     return "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in raw)
 
 
+_CUT: Final = re.compile("%3B|%23|%3F")  # where a server that decodes before it parses would end a segment
+
+
+def _is_dots(segment: str) -> bool:
+    """Whether a segment is "." or "..", also to a server that strips blanks and parameters after decoding."""
+    return _CUT.split(segment, maxsplit=1)[0].replace("%20", "") in {".", ".."}
+
+
 def _refuse_dots(path: str) -> None:
-    if "/." in path:
-        for segment in path.split("/"):
-            if segment in {".", ".."}:
-                raise _Ambiguous("The path holds a dot segment.")
+    if any(map(_is_dots, path.split("/"))):
+        raise _Ambiguous("The path holds a dot segment.")
 
 
 def slashes_are_safe(path: str) -> bool:
     """Whether a path with %2F still holds no dot and no empty segment (but a last one) when an upstream decodes it."""
     segments = path.replace("%2F", "/").split("/")[1:]
-    return all(segment not in {".", ".."} for segment in segments) and "" not in segments[:-1] and not path.endswith("%2F")
+    return not any(map(_is_dots, segments)) and "" not in segments[:-1] and not path.endswith("%2F")

@@ -33,7 +33,7 @@ class Opening(NamedTuple):
     digest: bytes
 
 
-STORE_UNAVAILABLE = denied("store_unavailable", "The token store does not answer; nothing passes unchecked. Try again.", retry_after=1)
+STORE_UNAVAILABLE = denied("store_unavailable", "The token store cannot be used now; nothing passes unchecked. Try again.", retry_after=1)
 
 
 class Engine:

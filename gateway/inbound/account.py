@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.observe.access_log import AccessLine, AccessLog
 from gateway.observe.metrics import Counters
+from gateway.observe.redaction import Redaction
 from gateway.ports import UsageLedger
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 class Account:
     """Where finished exchanges are written down."""
 
-    def __init__(self, counters: Counters, log: AccessLog, usage: UsageLedger) -> None:
+    def __init__(self, counters: Counters, log: AccessLog, usage: UsageLedger, redact: Redaction) -> None:
         self.counters = counters
+        self._redact = redact
         self._log = log
         self._usage = usage
 
@@ -48,7 +50,7 @@ class Account:
                     method,
                     exchange.status,
                     int((ended - exchange.started) * 100_000) / 100,
-                    exchange.opening.path.path if route is not None and exchange.opening is not None else "",
+                    self._redact(exchange.opening.path.path) if route is not None and exchange.opening is not None else "",
                     template,
                     route.scope.id if route is not None and route.scope is not None else "",
                     exchange.upstream.settings.name if exchange.upstream is not None else "",

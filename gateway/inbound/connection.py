@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.core.client_address import Address, parse_address
 from gateway.core.decision import denied
+from gateway.inbound.downward import health_answer
 from gateway.inbound.parser import HeadFault, RequestParser, check_request_line, classify
 from gateway.inbound.proxy import Exchange
 from gateway.inbound.request import GatewayRequest
@@ -22,9 +23,12 @@ from gateway.inbound.tunnel import Tunnel
 if TYPE_CHECKING:
     from gateway.inbound.plane import DataPlane
 
+HEALTH_PATH: Final = "/.scopegate/healthz"
 PENDING_LIMIT: Final = 64 * 1024
 DRAIN_LIMIT: Final = 64 * 1024  # of a refused body: more than that closes the connection
 LINGER_S: Final = 2.0
+STEPS_A_TURN: Final = 8
+EMPTY_LINES: Final = 64  # bytes of them before a request line
 _FIRST_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _LINE_LIMIT_SLACK: Final = 2
 _NEVER: Final = float("inf")
@@ -49,11 +53,13 @@ class ClientConnection(asyncio.Protocol):
         self.forwarded = b""
         self._parser = RequestParser(plane.settings.limits, plane.loop)
         self._scanned = 0
+        self._skipped = 0  # bytes of empty lines
         self._remaining = 0  # bytes of a body whose length was told
         self._chunked = False
         self._discarded = -1  # bytes of a refused body thrown away; -1: the body is wanted
         self._closing = False
         self._working = False
+        self._turn_waits = False  # ``pending`` is looked at again in the loop's next turn
         self._reading = True
         self._head_since = 0.0  # when the first byte of the present head came; 0: none yet
         self._deadline = plane.now + plane.settings.limits.header_timeout_s
@@ -85,8 +91,8 @@ class ClientConnection(asyncio.Protocol):
         self.half_closed = True
         exchange = self.exchange
         if exchange is None:
-            return self.write_full and not self._closing
-        if self._closing or self.reading_body or self._tunnel is not None:
+            return (self.write_full or self._turn_waits) and not self._closing
+        if self._closing or self._tunnel is not None or (self.reading_body and not self.pending):
             self._gone()
             return False
         return True
@@ -135,21 +141,38 @@ class ClientConnection(asyncio.Protocol):
         if self._working:
             return
         self._working = True
+        self._turn_waits = False
+        steps = 0
         try:
-            while self.pending and self.transport is not None and not self._closing:
-                if self._remaining or self._chunked:
-                    if not self._take_body():
-                        break
-                elif self.exchange is not None or self.write_full or not self._take_head():
+            while self.pending and self.transport is not None and not self._closing and self._step():
+                steps += 1
+                if steps == STEPS_A_TURN:  # now the others; what is left waits in ``pending``
+                    self._turn_waits = True
+                    self.plane.loop.call_soon(self._work)
                     break
+            else:
+                if self.half_closed:
+                    self._end_half_closed()
         except HeadFault as fault:
             self._refuse_message(fault)
         finally:
             self._working = False
-        if self.half_closed and self.exchange is None and not self.write_full:
-            self.close()  # all that it asked for is answered
         if len(self.pending) >= PENDING_LIMIT or not self._reading:
             self._hold_or_read()
+
+    def _end_half_closed(self) -> None:
+        """No more will come: the end, if all that was asked for is answered, or if a body can't become whole any more."""
+        if self.exchange is None and not self.write_full:
+            self.close()
+        elif self.reading_body and not self.pending and self._discarded < 0:
+            self._gone()
+            self.close()
+
+    def _step(self) -> bool:
+        """One thing done with what is pending; False where nothing can be done yet."""
+        if self._remaining or self._chunked:
+            return self._take_body()
+        return self.exchange is None and not self.write_full and self._take_head()
 
     def _hold_or_read(self) -> None:
         """Stop reading from the socket while what was read waits; go on when it does not."""
@@ -167,11 +190,14 @@ class ClientConnection(asyncio.Protocol):
 
     def _take_head(self) -> bool:
         limits, data = self.plane.settings.limits, self.pending
-        while data.startswith(b"\r\n"):  # RFC 9112 section 2.2
-            data = self.pending = data[2:]
-            self._scanned = 0
-        if not data:
-            return False
+        if data[0] in b"\r\n":  # RFC 9112 section 2.2: empty lines before a request line are skipped, some of them
+            rest = data.lstrip(b"\r\n")
+            self._skipped += len(data) - len(rest)
+            if self._skipped > EMPTY_LINES:
+                raise HeadFault("request_invalid", "Too many empty lines before the request line.")
+            data = self.pending = rest
+            if not data:
+                return False
         if not self._head_since:
             self._head_since = self.plane.now or 1.0
             self._deadline = self.plane.now + limits.header_timeout_s
@@ -198,7 +224,7 @@ class ClientConnection(asyncio.Protocol):
         if end > limits.head:
             raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
         head, self.pending = data[:end], data[end:]
-        self._scanned = 0
+        self._scanned = self._skipped = 0
         if head.count(b"\r\n") - 2 > limits.headers:
             raise HeadFault("headers_too_large", f"A request may have {limits.headers} fields.")
         self._begin(head, http10=line.endswith(b"0"))
@@ -215,8 +241,20 @@ class ClientConnection(asyncio.Protocol):
         self._discarded = -1
         self._deadline = plane.now + plane.settings.limits.body_idle_s if request.length or request.chunked else _NEVER
         self._head_since = 0.0
+        if request.target == HEALTH_PATH and not self.reading_body and request.method in {"GET", "HEAD"}:
+            self._answer_health(request)
+            return
         self.exchange = Exchange(self, request)
         self.exchange.start()
+
+    def _answer_health(self, request: GatewayRequest) -> None:
+        """The data port's own health, told to anyone, and counted nowhere."""
+        keep = request.keep_alive and not self.plane.draining
+        self.write(health_answer(head=request.method == "HEAD", close=not keep, http10=request.http10))
+        if keep:
+            self._ready_for_next()
+        else:
+            self.close()
 
     def _refuse_message(self, fault: HeadFault) -> None:
         """A fault of the message itself: answered if nothing was yet, and the connection closes."""
@@ -371,7 +409,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._closing or self.write_full:
             self.abort()
         elif self.exchange is not None:
-            if self.reading_body and self._discarded < 0 and self.exchange.wants_body:
+            if self.reading_body and self._discarded < 0 and self.exchange.wants_body and not self.exchange.waits_for_upstream:
                 self._deadline = now + LINGER_S
                 self.exchange.message_fault(denied("request_timeout", "The request body did not arrive in time."))
         elif self._head_since:

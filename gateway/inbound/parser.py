@@ -54,7 +54,9 @@ class RequestParser:
         self._limits = limits
         self._loop = loop
         self._payload: Any = None
-        self._seen = b""  # the last three bytes of the body so far
+        self._line = b""  # the beginning of a chunk-size line or trailer that is not whole yet
+        self._left = 0
+        self._last = False  # the last chunk has been seen: trailers follow
         self._raw = self._body = 0
         self._renew()
 
@@ -89,48 +91,64 @@ class RequestParser:
     def skip_body(self) -> None:
         """The body is over, or its length is known and its bytes are not for the parser."""
         self._payload = None
-        self._seen = b""
+        self._line, self._left, self._last = b"", 0, False
         self._raw = self._body = 0
         self._renew()
 
     def chunk(self, data: bytes) -> tuple[bytes, int]:
         """(body bytes, where the message ended in ``data``, 0 if it did not) of a piece of a chunked body.
 
-        A chunked message ends with an empty line, so the piece is cut at each: the parser never reads beyond the message.
+        The framing is followed only to find the message's end, so that the parser never reads beyond it; what it says is the parser's to
+        judge, and where the two differ the message is refused.
         """
-        out: list[bytes] = []
-        at = 0
-        while at < len(data):
-            # An empty line may lie across two pieces.
-            across = (self._seen + data[at : at + 3]).find(_EMPTY_LINE)
-            cut = at + across + 4 - len(self._seen) if across >= 0 else data.find(_EMPTY_LINE, at) + 4
-            piece = data[at:cut] if cut >= 4 or across >= 0 else data[at:]
-            at += len(piece)
-            self._seen = (self._seen + piece[-3:])[-3:]
-            body, ended = self._feed(piece)
-            out.append(body)
-            if ended:
-                self.skip_body()
-                return b"".join(out), at
-        return b"".join(out), 0
-
-    def _feed(self, piece: bytes) -> tuple[bytes, bool]:
+        upto, ended = self._end_of_message(data)
         payload = self._payload
         try:
-            messages, _, _ = self._parser.feed_data(piece)
+            messages, _, _ = self._parser.feed_data(data[:upto])
             body: bytes = payload.read_nowait(-1)
         except Exception:  # noqa: BLE001 - as in head
             raise _BAD_CHUNKS from None
-        self._raw += len(piece)
+        self._raw += upto
         self._body += len(body)
         # Chunk extensions and crumbs cost us more than their sender: RFC 9112 section 7.1.1 asks for a limit.
-        if messages or self._raw - self._body > _FRAMING_FREE + 16 * self._body:
+        if messages or payload.is_eof() is not ended or self._raw - self._body > _FRAMING_FREE + 16 * self._body:
             raise _BAD_CHUNKS
-        return body, payload.is_eof()
+        if ended:
+            self.skip_body()
+        return body, upto if ended else 0
+
+    def _end_of_message(self, data: bytes) -> tuple[int, bool]:
+        """How much of ``data`` belongs to the message, and whether it ends there (RFC 9112 section 7.1)."""
+        at = 0
+        while at < len(data):
+            if self._left:  # of a chunk's data and the line end behind it
+                step = min(self._left, len(data) - at)
+                self._left -= step
+                at += step
+                continue
+            end = data.find(b"\n", at) + 1
+            line = self._line + data[at : end or len(data)]
+            if len(line) > _FRAMING_FREE:
+                raise _BAD_CHUNKS
+            if not end:
+                self._line = line
+                return len(data), False
+            at, self._line = end, b""
+            if self._last:
+                if line == b"\r\n":
+                    return at, True
+                continue
+            size = _CHUNK_SIZE.match(line)
+            if size is None:
+                raise _BAD_CHUNKS
+            self._left = int(size[1], 16)
+            self._last = not self._left
+            self._left += 2 if self._left else 0
+        return at, False
 
 
 _BAD_CHUNKS: Final = HeadFault("request_invalid", "The chunked body is not well formed.")
-_EMPTY_LINE: Final = b"\r\n\r\n"
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n\Z")
 _FRAMING_FREE: Final = 64 * 1024
 _VERSION: Final = re.compile(rb"HTTP/(\d+)(?:\.(\d+))?\Z")
 _CODING: Final = re.compile(rb"(?im)^transfer-encoding:[ \t]*([^\r\n]*?)[ \t]*\r?$")

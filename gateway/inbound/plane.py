@@ -38,7 +38,6 @@ class DataPlane:
     """Serves requests on one or more listening sockets. ``now`` is loop time as of the last sweep: deadlines are that coarse."""
 
     seven_methods = METHODS
-    health_path = "/.scopegate/healthz"
 
     def __init__(self, settings: Settings, engine: Engine, tokens: TokenStore, account: Account, loop: asyncio.AbstractEventLoop) -> None:
         self.settings = settings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.core.decision import Allow, Denial, denied
 from gateway.core.token_record import LiveRecord
 from gateway.flow.engine import Opening
-from gateway.inbound.downward import AnswerFraming, health_answer, interim_lines, switch_lines
+from gateway.inbound.downward import AnswerFraming, interim_lines, switch_lines
 from gateway.inbound.problem import render
 from gateway.inbound.request import GatewayRequest
 from gateway.inbound.tunnel import Tunnel
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 NEVER: Final = float("inf")
 GONE_AFTER_S: Final = 1.5  # a half-closed client whose answer stands still for so long has left
 _RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_JOINED: Final = 32 * 1024
 _CLOSED_EARLY: Final = UpstreamFailure("upstream_unreachable", "The upstream closes connections as soon as they open.")
 
 
@@ -55,6 +54,7 @@ class Exchange:
     _counted = False  # against its route's rate limit
     _live = False  # in the registry of open streams
     _retried = False
+    _may_continue = False  # the upstream has said 100
     _deadline = NEVER
 
     def __init__(self, client: ClientConnection, request: GatewayRequest | None) -> None:
@@ -77,9 +77,6 @@ class Exchange:
     def start(self) -> None:
         """Decide, and go on from there."""
         request = self._request()
-        if request.target == self.plane.health_path and request.method in {"GET", "HEAD"}:
-            self._answer_health()
-            return
         opening = self.plane.engine.open(request.method, request.target, request.authorizations)
         if isinstance(opening, Denial):
             self._refuse(opening)
@@ -174,6 +171,8 @@ class Exchange:
             self._flush_up()
             self._sent()
             return
+        if request.expects:
+            self._deadline = self.plane.now + self._response_timeout()
         self._corked = True
         self.client.take_body()
         self._corked = False
@@ -191,6 +190,11 @@ class Exchange:
     def wants_body(self) -> bool:
         """Whether the upstream takes (more of) the request's body now."""
         return self.connection is not None and not self._up_full and not self._body_done and not self._over
+
+    @property
+    def waits_for_upstream(self) -> bool:
+        """Whether the client rightly sends no body yet: it waits for the upstream's 100."""
+        return self.request is not None and self.request.expects and not self._may_continue and not self.bytes_in
 
     def request_body(self, data: bytes) -> None:
         """A piece of the request's body."""
@@ -221,19 +225,26 @@ class Exchange:
 
     def _sent(self) -> None:
         """The request is out, whole: the upstream's time to answer begins."""
-        connection, verdict, upstream = self.connection, self.verdict, self.upstream
-        if connection is None or not isinstance(verdict, Allow) or upstream is None:
+        connection = self.connection
+        if connection is None:
             return
         connection.request_sent = True
         if self._framing is None:
-            timeout = verdict.route.timeout_s
-            self._deadline = self.plane.now + (timeout if timeout is not None else upstream.settings.response_timeout_s)
+            self._deadline = self.plane.now + self._response_timeout()
+
+    def _response_timeout(self) -> float:
+        upstream, route = self.upstream, self.verdict.route if self.verdict is not None else None
+        assert upstream is not None and route is not None  # noqa: S101, PT018
+        return route.timeout_s if route.timeout_s is not None else upstream.settings.response_timeout_s
 
     # -- the answer (AnswerSink)
 
     def on_interim(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
         request = self._request()
         unasked = status == 100 and (not request.expects or self._body_done)
+        if status == 100 and not self._body_done:
+            self._may_continue = True
+            self._deadline = NEVER
         if not request.http10 and not unasked:
             self._down += interim_lines(status, fields)
 
@@ -300,6 +311,9 @@ class Exchange:
     def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None:
         connection = self.connection
         assert connection is not None  # noqa: S101 - it is calling
+        if self.client.half_closed:  # nobody would tell us any more when it leaves
+            self._cut("client_gone")
+            return
         self.status = 101
         self._deadline = NEVER
         tunnel = self.tunnel = connection.tunnel = Tunnel(self.client, connection, self._tunnel_closed)
@@ -323,9 +337,13 @@ class Exchange:
 
     def on_upstream_full(self) -> None:
         self._up_full = True
+        if self.upstream is not None and self._framing is None:  # one that takes nothing has its time too
+            self._deadline = self.plane.now + self.upstream.settings.idle_timeout_s
 
     def on_upstream_drained(self) -> None:
         self._up_full = False
+        if not self._body_done and self._framing is None:
+            self._deadline = NEVER
         self.client.take_body()
 
     def client_full(self) -> None:
@@ -418,14 +436,6 @@ class Exchange:
 
     def _too_large(self) -> Denial:
         return denied("body_too_large", f"The body may be {self._body_limit} bytes long.")
-
-    def _answer_health(self) -> None:
-        request = self._request()
-        self.status = 200
-        self._keep = self._may_keep(request)
-        self.client.write(health_answer(head=request.method == "HEAD", close=not self._keep, http10=request.http10))
-        self._over = True
-        self.client.done(self, keep=self._keep)
 
     def _cut(self, code: str) -> None:
         """Break the answer off, so that the client can see that it is not whole: without its last chunk or its last bytes,

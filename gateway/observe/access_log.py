@@ -10,10 +10,13 @@ PIPE_BUF bytes (POSIX, write): there whole lines go out in pieces that small, an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import queue
 import select
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,6 +25,7 @@ import msgspec
 
 FLUSH_S: Final = 0.2
 WAITING_LIMIT: Final = 50_000
+_CLOSE_S: Final = 1.0
 _PIECE: Final = 500  # lines encoded at once: more would hold up the loop
 _CUT_PATH: Final = 1024
 
@@ -62,8 +66,10 @@ class AccessLog:
         self._own: int | None = None
         self._fd = sys.stdout.fileno() if where == "stdout" else -1
         if self.enabled and where != "stdout":
-            self._fd = self._own = os.open(Path(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._fd = self._own = os.open(Path(where), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+            os.set_blocking(self._own, True)  # it was for the opening: a named pipe without a reader is refused, not waited for
         self._whole = not self.enabled or stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self._writer = _Writer(self._fd)
 
     def add(self, line: AccessLine) -> None:
         """Note one request."""
@@ -85,7 +91,7 @@ class AccessLog:
             if self._lost:
                 piece[0].lost_lines, self._lost = self._lost, 0
             texts = [self._encoder.encode_lines(piece)] if self._whole else list(self._small(piece))
-            if not await asyncio.to_thread(self._write, texts):
+            if not await self._writer.write(texts):
                 self._lost += len(piece)
                 return
 
@@ -103,19 +109,55 @@ class AccessLog:
             waiting += text
         yield waiting
 
+    async def close(self) -> None:
+        """Write the rest, within a second, and close the file."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self.flush()
+        if self._own is not None and self._writer.idle:
+            os.close(self._own)
+            self._own = None
+
+
+class _Writer:
+    """Writes in a thread that nobody has to wait for: a pipe that is full and not read must not keep the process from ending."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._waiting: queue.SimpleQueue[tuple[list[bytes], asyncio.Future[bool], asyncio.AbstractEventLoop]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.idle = True
+
+    async def write(self, texts: list[bytes]) -> bool:
+        """Whether the texts were written, whole."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="access log", daemon=True)
+            self._thread.start()
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[bool] = loop.create_future()
+        self.idle = False
+        self._waiting.put((texts, written, loop))
+        return await written
+
+    def _work(self) -> None:
+        while True:
+            texts, written, loop = self._waiting.get()
+            done = self._write(texts)
+            self.idle = True
+            with contextlib.suppress(RuntimeError):  # the loop has ended without us
+                loop.call_soon_threadsafe(_settle, written, done)
+
     def _write(self, texts: list[bytes]) -> bool:
         try:
             for text in texts:
                 view = memoryview(text)
                 while view:
-                    view = view[os.write(self._fd, view) :]
+                    view = view[os.write(self._descriptor, view) :]
         except OSError:
             return False
         return True
 
-    async def close(self) -> None:
-        """Write the rest and close the file."""
-        await self.flush()
-        if self._own is not None:
-            os.close(self._own)
-            self._own = None
+
+def _settle(written: asyncio.Future[bool], done: bool) -> None:
+    if not written.done():
+        written.set_result(done)

@@ -17,7 +17,11 @@ def compose(start: Start, parts: StartParts, policy: Policy, _: ControlLink) -> 
     why = check_parser(parts.settings.limits, asyncio.get_running_loop())
     if why:
         raise CannotServe(why)
-    return DataPlaneApp(parts.settings, policy, parts.store, start.worker)
+    try:
+        return DataPlaneApp(parts.settings, policy, parts.store, start.worker)
+    except OSError as error:
+        where = parts.settings.access_log
+        raise CannotServe(f"access_log: {where} can't be written ({error.strerror}): name another file, stdout or off") from None
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ class Session:
     def __init__(self, connection: AbstractConnection, options: StoreOptions) -> None:
         self._connection = connection
         self._options = options
+        self._wrote = False  # a change of this session has been answered
 
     async def ask(self, *commands: Command) -> list[Any]:
         """The replies to commands that change nothing, in one round trip."""
@@ -41,7 +42,9 @@ class Session:
         replies = await self._exchange((("EVALSHA", script.sha, *rest),), written=True)
         if isinstance(replies[0], redis_errors.NoScriptError):
             replies = await self._exchange((("EVAL", script.text, *rest),), written=True)
-        return self._checked(replies, written=False)[0]
+        (reply,) = self._checked(replies, written=False)
+        self._wrote = True
+        return reply
 
     async def settle(self) -> None:
         """Wait until what was written on this session is in the server's append-only file (WAITAOF 1 0), where it has one.
@@ -70,7 +73,8 @@ class Session:
     def _checked(self, replies: list[Any], *, written: bool) -> list[Any]:
         for place, reply in enumerate(replies):
             if isinstance(reply, redis_errors.ResponseError):
-                raise unavailable(reply, self._options, written=written and place > 0)
+                raise unavailable(reply, self._options, written=self._wrote or (written and place > 0))
+        self._wrote = self._wrote or written
         return replies
 
 

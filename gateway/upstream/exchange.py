@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 import httptools
 
-from gateway.core.forwarding import CONNECTION, CONTENT_LENGTH, KEEP, KEEP_ALIVE, TRANSFER_ENCODING, UPGRADE, AnswerNames, connection_options, fold
+from gateway.core.forwarding import (
+    AUTHENTICATE,
+    CONNECTION,
+    CONTENT_LENGTH,
+    KEEP,
+    KEEP_ALIVE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    AnswerNames,
+    connection_options,
+    fold,
+)
 from gateway.upstream.failures import INVALID, UpstreamFailure, lost
 
 if TYPE_CHECKING:
@@ -220,6 +231,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         length: int | None = None
         codings: list[bytes] = []
+        shared = True
         options: frozenset[bytes] = frozenset()
         kept: list[bytes] = []
         special: list[tuple[int, bytes, bytes]] = []
@@ -239,13 +251,15 @@ class UpstreamConnection(asyncio.Protocol):
                 self._learn_keep_alive(value)
             else:
                 special.append((kind, name, value))
+                if kind == AUTHENTICATE and value.lower().startswith((b"ntlm", b"negotiate")):
+                    shared = False  # who logs in so logs the connection in: it must serve nobody else
         if codings and (len(codings) > 1 or codings[0].strip(b" \t").lower() != b"chunked" or version == "1.0" or length is not None):
             raise _Refused
         if options - _PLAIN_OPTIONS:
             kept, special = _without(kept, special, options)
         bodyless = self._head_method or status in {204, 304}
         self._head_done = True
-        self._reusable = parser.should_keep_alive()
+        self._reusable = shared and parser.should_keep_alive()
         self._until_close = not bodyless and length is None and not codings
         head = AnswerHead(status, self._reason, kept, special, length, bool(codings), bodyless)
         if bodyless:

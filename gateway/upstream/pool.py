@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from gateway.settings import UpstreamSettings
 from gateway.upstream.exchange import UpstreamConnection
 from gateway.upstream.failures import UpstreamFailure, connect_failure
 
+LOG: Final = logging.getLogger("scopegate")
 IDLE_S: Final = 30.0
 BUSY: Final = "All connections to the upstream are in use."
 
@@ -29,6 +31,7 @@ class UpstreamPool:
         self._tls = ssl.create_default_context() if settings.tls else None
         self._closed = False
         self._now = time.monotonic()  # as of the last sweep
+        self._failing = False
 
     def __repr__(self) -> str:
         return f"UpstreamPool({self.settings.name!r}, open={len(self._all)}, idle={len(self._idle)}, waiting={len(self._waiting)})"
@@ -76,10 +79,17 @@ class UpstreamPool:
                 )
         except (OSError, TimeoutError) as error:
             self._wake()
-            raise connect_failure(error) from None
+            failure = connect_failure(error)
+            if not self._failing:  # one line when it begins, one when it is over
+                self._failing = True
+                LOG.error("upstream %s at %s: %s Check that it runs, and upstreams.%s.url.", settings.name, settings.url, failure.detail, settings.name)  # noqa: TRY400
+            raise failure from None
         finally:
             self._connecting -= 1
         self._all.add(connection)
+        if self._failing:
+            self._failing = False
+            LOG.info("upstream %s answers again", settings.name)
         if self._closed:
             connection.abort()
         return connection

@@ -1,3 +1,3 @@
-from tests.harness.fixtures import gateway, gateways, shared_upstream, upstream
+from tests.harness.fixtures import gateway, gateways, own, shared_upstream, upstream
 
-__all__ = ["gateway", "gateways", "shared_upstream", "upstream"]
+__all__ = ["gateway", "gateways", "own", "shared_upstream", "upstream"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,24 @@ def test_a_refused_head_has_the_fields_of_the_refused_get_and_no_body(case: dict
         check_refusal(wire.answer("HEAD"), case["expect"], "HEAD")
         assert wire.answer().status == 200
     assert [seen.target for seen in upstream.seen] == ["/4/worklogs/after"]
+
+
+def test_two_secrets_of_one_token_at_once_each_get_their_own_verdict(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Look-ups of one token are gathered; the secret of each request is compared all the same."""
+    token = gateway.make("worklogs").secret
+    forged = fill("{forged}", Secrets(token, token, token))
+
+    def ask(number: int) -> bool:
+        with gateway.wire() as wire:
+            for _ in range(10):
+                wire.send(request("GET", f"/4/worklogs/{'forged' if number % 2 else 'true'}", token=forged if number % 2 else token))
+                if wire.answer().status != (401 if number % 2 else 200):
+                    return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(ask, range(16)))
+    assert {seen.target for seen in upstream.seen} == {"/4/worklogs/true"}
 
 
 def test_every_code_of_the_contract_is_in_a_test() -> None:

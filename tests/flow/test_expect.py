@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from tests.harness.gateway import GatewayProcess
 from tests.harness.problems import check_refusal
 from tests.harness.upstream import CLOSE, PLAIN, READ, ScriptedUpstream
@@ -11,17 +13,18 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def test_the_client_gets_one_100_and_only_after_the_upstreams(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    upstream.script("expects", lambda _peer, _seen: seen_before.append(wire.is_quiet(0.3)), CONTINUE, READ, PLAIN)
-    seen_before: list[bool] = []
+    willing = threading.Event()
+    upstream.script("expects", lambda _peer, _seen: willing.wait(10) and None, CONTINUE, READ, PLAIN)
     with gateway.wire() as wire:
         wire.send(request("POST", "/4/worklogs/expects", "Expect: 100-continue", "Content-Length: 5", token=gateway.token("worklogs")))
+        assert wire.is_quiet(0.3)
+        willing.set()
         assert wire.head().status == 100
         wire.send(b"hello")
         answer = wire.answer()
         assert (answer.status, answer.interim) == (200, [])
         wire.send(request("GET", "/4/worklogs/after", token=gateway.token("worklogs")))
         assert wire.answer().status == 200
-    assert seen_before == [True]
     assert (upstream.seen[0].body, upstream.seen[0].one("expect")) == (b"hello", "100-continue")
 
 

@@ -83,7 +83,7 @@ def test_a_stream_ends_with_its_token_and_only_then(kind: str, end: str, gateway
         if "busy" in kind:
             untouched.socket.settimeout(5)
             assert untouched._fill()
-    line = eventually(lambda: next((line for line in gateway.access_lines() if line.get("token_id") == token.id), None), "the stream's line in the log")
+    (line,) = eventually(lambda: [line for line in gateway.access_lines() if line.get("token_id") == token.id], "the stream's line in the log")
     assert line["code"] == "token_ended"
 
 

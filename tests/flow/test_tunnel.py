@@ -147,5 +147,18 @@ def test_the_log_tells_of_a_tunnel_when_it_ends(gateway: GatewayProcess, upstrea
     with opened(gateway, upstream, token.secret) as wire:
         wire.send(b"12345")
         assert wire.take(5) == b"12345"
-    line = eventually(lambda: next((line for line in gateway.access_lines() if line.get("token_id") == token.id), None), "the tunnel's line in the log")
+    (line,) = eventually(lambda: [line for line in gateway.access_lines() if line.get("token_id") == token.id], "the tunnel's line in the log")
     assert (line["status"], line["bytes_in"], line["bytes_out"]) == (101, 5, 5)
+
+
+def test_a_client_that_closed_before_the_101_leaves_no_tunnel(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    go = threading.Event()
+    upstream.script("socket", lambda _peer, _seen: go.wait(10), SWITCH, echo)
+    with gateway.wire() as wire:
+        wire.send(request("GET", "/4/worklogs/socket", *ASKS, token=gateway.token("worklogs")))
+        eventually(lambda: upstream.seen, "the request upstream")
+        before = upstream.open
+        wire.half_close()
+        go.set()
+        wire.wait_closed()
+    eventually(lambda: upstream.open < before, "the upstream's side to end")

@@ -70,3 +70,12 @@ def gateway(shared_upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
         yield gateway
         assert "Traceback" not in gateway.log()
         assert "report this" not in gateway.log()
+
+
+@pytest.fixture
+def own(shared_upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
+    """A gateway that this test may end."""
+    with GatewayProcess(shared_upstream.url, settings={"drain_timeout": "15s"}) as gateway:
+        yield gateway
+        assert "Traceback" not in gateway.log()
+        assert "report this" not in gateway.log()

@@ -24,7 +24,7 @@ from tests.harness.waiting import eventually
 from tests.harness.wire import Answer, Wire, request
 
 ADMIN_KEY = "harness-admin-key-0123456789abcdef0123456789"
-ROOT = Path(os.environ.get("SCOPEGATE_TEST_CHECKOUT", Path(__file__).parents[2]))
+ROOT = Path(__file__).parents[2]
 START_S = 30.0
 POLICY = """\
 version: 1
@@ -104,7 +104,9 @@ class GatewayProcess:
             "upstreams": {"api": {"url": upstream_url, **(upstream or {})}},
             **(settings or {}),
         }
-        self.environ = {**os.environ, "SCOPEGATE_ADMIN__KEY": ADMIN_KEY, "PYTHONPATH": str(ROOT), **(environ or {})}
+        # What a developer has set for a gateway of his own is none of this one's.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SCOPEGATE_")}
+        self.environ = {**inherited, "SCOPEGATE_ADMIN__KEY": ADMIN_KEY, "PYTHONPATH": str(ROOT), **(environ or {})}
         self.process: subprocess.Popen[bytes] | None = None
         self._tokens: dict[tuple[str, ...], Made] = {}
         self.log_file = self.folder / "log"

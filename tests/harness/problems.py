@@ -18,11 +18,16 @@ def parse_challenge(value: str) -> dict[str, str]:
     scheme, _, rest = value.partition(" ")
     assert scheme == "Bearer", value
     found: dict[str, str] = {}
-    for part in re.split(r", (?=[a-z_]+=)", rest):
-        match = _PARAMETER.fullmatch(part)
+    at = 0
+    while at < len(rest):
+        if found:
+            assert rest.startswith(", ", at), value
+            at += 2
+        match = _PARAMETER.match(rest, at)
         assert match is not None, value
         assert match[1] not in found, value
         found[match[1]] = match[2]
+        at = match.end()
     return found
 
 

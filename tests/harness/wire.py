@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -109,8 +110,9 @@ class Wire:
             self.reset = True
 
     def half_close(self) -> None:
-        """No more will be sent; answers are still read."""
-        self.socket.shutdown(socket.SHUT_WR)
+        """No more will be sent; answers are still read. The other side may have ended already."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
     def _fill(self) -> bool:
         if self.ended:

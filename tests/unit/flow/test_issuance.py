@@ -181,8 +181,8 @@ async def test_parallel_regenerates_are_served_one_after_the_other(issuance: Iss
 
 async def test_suspended_token_is_resumed_but_not_regenerated(issuance: Issuance) -> None:
     token = (await made(issuance)).token
-    assert (await issuance.suspend(token.id)).state == "suspended"
-    assert (await issuance.suspend(token.id)).version == 2  # once more does nothing
+    assert (await issuance.suspend(token.id)).token.state == "suspended"
+    assert (await issuance.suspend(token.id)).token.version == 2  # once more does nothing
     fault = await refused(issuance.regenerate(token.id))
     assert (fault.code, fault.status) == ("not_active", 409)
     assert (await issuance.resume(token.id)).state == "active"
@@ -192,8 +192,8 @@ async def test_suspended_token_is_resumed_but_not_regenerated(issuance: Issuance
 
 async def test_revoked_token_never_comes_back(issuance: Issuance) -> None:
     token = (await made(issuance)).token
-    assert (await issuance.revoke(token.id)).state == "revoked"
-    assert (await issuance.revoke(token.id)).version == 2  # once more does nothing
+    assert (await issuance.revoke(token.id)).token.state == "revoked"
+    assert (await issuance.revoke(token.id)).token.version == 2  # once more does nothing
     for work in (issuance.regenerate, issuance.suspend, issuance.resume):
         fault = await refused(work(token.id))
         assert (fault.code, fault.status) == ("not_active", 409)
@@ -204,7 +204,7 @@ async def test_revoked_token_never_comes_back(issuance: Issuance) -> None:
 async def test_suspended_token_can_be_revoked(issuance: Issuance) -> None:
     token = (await made(issuance)).token
     await issuance.suspend(token.id)
-    assert (await issuance.revoke(token.id)).state == "revoked"
+    assert (await issuance.revoke(token.id)).token.state == "revoked"
 
 
 async def test_expired_token_is_only_revoked_or_renamed(issuance: Issuance, register: RedisTokenRegister) -> None:
@@ -214,7 +214,7 @@ async def test_expired_token_is_only_revoked_or_renamed(issuance: Issuance, regi
         assert (fault.code, "expired" in fault.message) == ("not_active", True)
     renamed = await issuance.rename(token_id, name="old")
     assert (renamed.name, renamed.state_at(issuance.now_ms())) == ("old", "expired")
-    revoked = await issuance.revoke(token_id)
+    revoked = (await issuance.revoke(token_id)).token
     assert revoked.state_at(issuance.now_ms()) == "revoked"  # revoked comes before expired
 
 

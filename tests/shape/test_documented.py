@@ -1,0 +1,111 @@
+"""What a user meets is in docs/: every code, every field that is set or dropped."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+import pytest
+
+from gateway.core import forwarding
+from gateway.core.decision import Denial, denied
+from gateway.core.reason import REASONS
+from gateway.inbound.problem import document
+from gateway.management.problem import MANAGEMENT_REASONS
+from tests.harness.vectors import table
+from tests.shape.tree import sources, syntax, text
+
+REFUSALS = text("docs/refusals.md")
+FORWARDING = text("docs/forwarding.md")
+CODES, MANAGEMENT = REFUSALS.split("## On the management port")
+
+
+def rows(page: str) -> dict[str, list[str]]:
+    """The tables' rows by the code in their first cell."""
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in page.splitlines() if re.match(r"\| `[a-z_]+` \| \d", line)]
+    return {row[0].strip("`"): row[1:] for row in cells}
+
+
+def facts(code: str) -> list[str]:
+    """Status and challenge as the page writes them."""
+    reason = MANAGEMENT_REASONS[code]
+    return [str(reason.status), {None: "–", "": "bare"}.get(reason.challenge, f"`{reason.challenge}`")]
+
+
+@pytest.mark.parametrize("code", REASONS)
+def test_the_page_tells_of_the_code_its_status_its_challenge_when_it_comes_and_what_to_do(code: str) -> None:
+    status, challenge, when, then = rows(CODES)[code]
+    assert [status, challenge] == facts(code)
+    assert len(when) > 5
+    assert len(then) > 5
+    assert ("Retry-After" in when) == (REASONS[code].retry_after is not None) or code in {"rate_limited", "auth_throttled"}
+
+
+def test_the_page_tells_of_no_other_code() -> None:
+    assert list(rows(CODES)) == list(REASONS)
+
+
+def test_the_management_ports_own_codes_are_told_with_status_and_challenge() -> None:
+    own = {code: facts(code) for code in MANAGEMENT_REASONS if code not in REASONS}
+    assert {code: row[:2] for code, row in rows(MANAGEMENT).items()} == own
+
+
+def test_every_code_is_in_the_table_of_decisions() -> None:
+    assert list(table("decisions")["codes"]) == list(REASONS)
+
+
+def test_the_document_on_the_page_is_what_the_gateway_writes() -> None:
+    shown = json.loads(re.findall(r"```json\n(.*?)```", REFUSALS, re.DOTALL)[0])
+    denial: Denial = denied("scope_missing", shown["detail"], required_scope="worklogs:manage", granted=("worklogs:view",), missing=("worklogs:manage",))
+    assert shown == document(denial, shown["request_id"])
+    assert [name for name in shown if f"`{name}`" not in CODES] == []
+
+
+def literals(path: str) -> list[str]:
+    """All texts of a source file but its docstrings."""
+    tree = syntax(path)
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in prose]
+    return [value.decode("latin-1") if isinstance(value, bytes) else value for value in found if isinstance(value, str | bytes)]
+
+
+def fields_set() -> set[str]:
+    """The fields that the gateway writes by itself, up and down: ``Name: `` in a line that is written, or a name by itself in a mapping."""
+    written = set()
+    for path in sources():
+        if path.startswith(("gateway/inbound/", "gateway/management/", "gateway/core/forwarding.py")):
+            for value in literals(path):
+                if "\r\n" in value or re.fullmatch(r"[A-Z][A-Za-z-]+: [^.]*", value):
+                    written |= set(re.findall(r"(?:\A|\r\n)([A-Z][A-Za-z]*(?:-[A-Za-z]+)*): ", value))
+                elif re.fullmatch(r"[A-Z][A-Za-z]*(?:-[A-Z][A-Za-z]+)+", value):
+                    written.add(value)
+    return written
+
+
+def fields_judged() -> set[str]:
+    """The fields that the table of names knows."""
+    tables = (forwarding._HOP, forwarding._OVERRIDES, forwarding._CLAIMS, forwarding._FRAMING, forwarding._EXACT, forwarding._ANSWER)
+    return {name.decode() for names in tables for name in names}
+
+
+def documented() -> set[str]:
+    return {name.lower() for name in re.findall(r"`([A-Za-z0-9-]+)(?::[^`]*)?`", FORWARDING)}
+
+
+def test_the_fields_that_are_set_are_found() -> None:
+    assert {"Via", "X-Forwarded-For", "X-Scopegate-Subject", "Retry-After", "WWW-Authenticate", "X-Content-Type-Options", "Date"} <= fields_set()
+
+
+def test_every_field_that_is_set_is_told() -> None:
+    assert sorted(name for name in fields_set() if name.lower() not in documented()) == []
+
+
+def test_every_field_that_is_dropped_or_read_is_told() -> None:
+    assert sorted(fields_judged() - documented()) == []
+
+
+@pytest.mark.parametrize("name", ["X-Scopegate-Anything", "X-Forwarded-Anything", "X-Original-Anything"])
+def test_whole_families_are_told_by_their_beginning(name: str) -> None:
+    assert f"`{name.removesuffix('Anything')}…`" in FORWARDING
+    assert forwarding.RequestNames()[name.encode()] != forwarding.KEEP

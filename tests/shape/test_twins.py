@@ -1,0 +1,93 @@
+"""Every source file has a test of its own in tests/unit, or stands here with the test that covers it through real parts."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.shape.tree import ROOT, files, sources, syntax
+
+# Files that do their work only together with a socket, a store or a process: the test that goes through them.
+COVERED_BY = {
+    "gateway/__main__.py": "tests/fault/test_start.py",
+    "gateway/app.py": "tests/fault/test_drain_and_reload.py",
+    "gateway/ports.py": "tests/contract/test_store_lookups.py",
+    "gateway/cli/demo.py": "tests/clients/test_demo.py",
+    "gateway/cli/main.py": "tests/shape/test_commands_documented.py",
+    "gateway/cli/options.py": "tests/unit/cli/test_policy_commands.py",
+    "gateway/cli/output.py": "tests/unit/cli/test_tokens.py",
+    "gateway/cli/policy.py": "tests/unit/cli/test_policy_commands.py",
+    "gateway/cli/serve.py": "tests/fault/test_start.py",
+    "gateway/cli/store.py": "tests/fault/test_store_faults.py",
+    "gateway/cli/store_session.py": "tests/unit/cli/test_tokens.py",
+    "gateway/core/decision.py": "tests/unit/core/test_decisions_of_core.py",
+    "gateway/core/route.py": "tests/unit/core/test_route_table.py",
+    "gateway/core/token_record.py": "tests/unit/core/test_authorize.py",
+    "gateway/flow/engine.py": "tests/flow/test_decisions.py",
+    "gateway/flow/reload.py": "tests/fault/test_drain_and_reload.py",
+    "gateway/flow/token_json.py": "tests/flow/test_management_tokens.py",
+    "gateway/inbound/account.py": "tests/flow/test_access_log_lines.py",
+    "gateway/inbound/connection.py": "tests/flow/test_edge.py",
+    "gateway/inbound/downward.py": "tests/flow/test_answers.py",
+    "gateway/inbound/live.py": "tests/flow/test_streams.py",
+    "gateway/inbound/plane.py": "tests/fault/test_drain_and_reload.py",
+    "gateway/inbound/proxy.py": "tests/flow/test_forwarded_fields.py",
+    "gateway/inbound/tunnel.py": "tests/flow/test_tunnel.py",
+    "gateway/inbound/upward.py": "tests/flow/test_forwarded_requests.py",
+    "gateway/management/app.py": "tests/flow/test_management_guard.py",
+    "gateway/management/guard.py": "tests/flow/test_management_guard.py",
+    "gateway/management/health.py": "tests/flow/test_management_guard.py",
+    "gateway/management/payload.py": "tests/flow/test_management_tokens.py",
+    "gateway/management/server.py": "tests/flow/test_management_guard.py",
+    "gateway/management/tokens.py": "tests/flow/test_management_tokens.py",
+    "gateway/policy_file/compile.py": "tests/unit/policy_file/test_policy_load.py",
+    "gateway/sample/__main__.py": "tests/unit/sample/test_sample_process.py",
+    "gateway/sample/asked.py": "tests/unit/sample/test_tempo.py",
+    "gateway/sample/data.py": "tests/unit/sample/test_tempo.py",
+    "gateway/settings/file_model.py": "tests/unit/settings/test_settings_documented.py",
+    "gateway/settings/shape.py": "tests/unit/settings/test_settings_load.py",
+    "gateway/store/connection.py": "tests/contract/test_store_server.py",
+    "gateway/store/embedded.py": "tests/contract/test_embedded_store.py",
+    "gateway/store/identity.py": "tests/contract/test_store_server.py",
+    "gateway/store/keys.py": "tests/contract/test_store_changes.py",
+    "gateway/store/limit_store.py": "tests/contract/test_limit_store.py",
+    "gateway/store/link.py": "tests/contract/test_store_lookups.py",
+    "gateway/store/records.py": "tests/contract/test_store_changes.py",
+    "gateway/store/scripts/__init__.py": "tests/contract/test_store_changes.py",
+    "gateway/store/server.py": "tests/contract/test_store_server.py",
+    "gateway/store/session.py": "tests/contract/test_store_changes.py",
+    "gateway/store/token_register.py": "tests/contract/test_store_changes.py",
+    "gateway/store/token_store.py": "tests/contract/test_store_lookups.py",
+    "gateway/store/usage_ledger.py": "tests/contract/test_usage_ledger.py",
+    "gateway/store/wire.py": "tests/contract/test_embedded_store.py",
+}
+_CODE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# An __init__ that only names what its room gives has nothing to test.
+TESTED = [path for path in sources() if not path.endswith("/__init__.py") or any(isinstance(node, _CODE) for node in syntax(path).body)]
+
+
+def twins(path: str) -> list[Path]:
+    """Tests of the same name in the same room of tests/unit; a prefix keeps names apart, as in test_policy_load.py."""
+    inner = Path(path).relative_to("gateway")
+    return [*(ROOT / "tests" / "unit" / inner.parent).glob(f"test_{inner.name}"), *(ROOT / "tests" / "unit" / inner.parent).glob(f"test_*_{inner.name}")]
+
+
+@pytest.mark.parametrize("path", TESTED)
+def test_the_file_is_covered_by_a_twin_or_by_the_test_that_the_list_names(path: str) -> None:
+    if path in COVERED_BY:
+        assert (ROOT / COVERED_BY[path]).is_file()
+        assert not twins(path), "it has a twin now: take it off the list"
+    else:
+        assert twins(path), f"write tests/unit/{Path(path).parent.relative_to('gateway')}/test_{Path(path).name}, or name here the test that covers it"
+
+
+def test_the_list_names_no_file_that_is_gone() -> None:
+    assert sorted(set(COVERED_BY) - set(TESTED)) == []
+
+
+def test_every_test_file_of_unit_lies_in_a_room_of_the_gateway() -> None:
+    rooms = {Path(path).parent.name for path in sources()}
+    tests = [path for path in files(".py") if path.startswith("tests/unit/")]
+    assert [path for path in tests if Path(path).parent.name not in {*rooms, "bench"}] == []

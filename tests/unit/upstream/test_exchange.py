@@ -1,0 +1,228 @@
+"""One upstream connection: answers in any cut, what makes it reusable, what ends it. Whole answers are in tests/vectors/answers.yaml."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from gateway.settings import UpstreamSettings
+from gateway.upstream.exchange import AnswerHead, UpstreamConnection
+from gateway.upstream.failures import UpstreamFailure
+from gateway.upstream.pool import UpstreamPool
+
+SETTINGS = UpstreamSettings("api", "http://127.0.0.1:1", "127.0.0.1", 1, False, 5, 5, 5, 8, False, None, "headers", False)
+
+
+class Told:
+    """Who is told the answer: keeps what it hears, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, object]] = []
+        self.ended = asyncio.Event()
+        self.connection: UpstreamConnection | None = None
+
+    def on_interim(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        self.heard.append(("interim", (status, list(fields))))
+
+    def on_answer(self, head: AnswerHead) -> None:
+        self.heard.append(("answer", head))
+
+    def on_body(self, data: bytes) -> None:
+        if self.heard and self.heard[-1][0] == "body":
+            data = self.heard.pop()[1] + data  # type: ignore[operator]
+        self.heard.append(("body", data))
+
+    def on_answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        self.heard.append(("end", list(trailers)))
+        self.ended.set()
+
+    def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None:
+        self.heard.append(("switch", early))
+        assert self.connection is not None
+        self.connection.tunnel = self
+        self.ended.set()
+
+    def on_tunnel(self, data: bytes) -> None:
+        self.heard.append(("tunnel", data))
+
+    def on_tunnel_full(self) -> None: ...
+
+    def on_tunnel_drained(self) -> None: ...
+
+    def on_tunnel_closed(self) -> None:
+        self.heard.append(("closed", b""))
+
+    def on_failure(self, failure: UpstreamFailure) -> None:
+        self.heard.append(("failure", (failure.code, failure.unanswered)))
+        self.ended.set()
+
+    def on_upstream_full(self) -> None: ...
+
+    def on_upstream_drained(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.heard]
+
+
+@asynccontextmanager
+async def connected(*pieces: bytes, close: bool = False) -> AsyncIterator[tuple[UpstreamPool, UpstreamConnection]]:
+    """A pool with one connection to a server that says these pieces one after the other, each by itself, after the request's first byte."""
+
+    served: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())  # type: ignore[arg-type]
+        with contextlib.suppress(ConnectionError):
+            await talk(reader, writer)
+        writer.close()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            if close:
+                break
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        pool = UpstreamPool(replace(SETTINGS, port=server.sockets[0].getsockname()[1]))
+        connection = await pool.acquire()
+        yield pool, connection
+        pool.close()
+        connection.abort()
+    finally:
+        server.close()
+        await asyncio.gather(*served)
+
+
+async def ask(connection: UpstreamConnection, method: str = "GET", *, upgrade: bool = False) -> Told:
+    told = Told()
+    told.connection = connection
+    connection.begin(told, method, upgrade=upgrade)
+    connection.write(b"x")
+    connection.request_sent = True
+    async with asyncio.timeout(5):
+        await told.ended.wait()
+    return told
+
+
+ANSWER = (
+    b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 Fine\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1;e=f\r\n!\r\n0\r\nX-T: t\r\n\r\n"
+)
+
+
+async def test_an_answer_is_told_alike_in_every_cut_and_its_connection_can_be_used_again() -> None:
+    wanted = None
+    for cut in range(1, len(ANSWER)):
+        async with connected(ANSWER[:cut], ANSWER[cut:]) as (pool, connection):
+            told = await ask(connection)
+            wanted = wanted or told.heard
+            assert told.heard == wanted, cut
+            assert pool.take() is connection, cut
+    assert wanted is not None
+    assert [kind for kind, _ in wanted] == ["interim", "answer", "body", "end"]
+    assert wanted[0][1] == (103, [(b"Link", b"a")])
+    head = wanted[1][1]
+    assert isinstance(head, AnswerHead)
+    assert (head.status, head.reason, head.chunked, head.length, head.bodyless) == (200, b"Fine", True, None, False)
+    assert list(wanted[2:]) == [("body", b"hi!"), ("end", [(b"X-T", b"t")])]
+
+
+@pytest.mark.parametrize(
+    ("answer", "method", "reused"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "GET", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", "GET", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", "GET", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi!", "GET", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "GET", False),
+        (b"HTTP/1.1 204 No\r\n\r\n", "GET", True),
+        (b"HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n", "GET", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HEAD", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "HEAD", False),
+    ],
+)
+async def test_which_answers_leave_a_connection_that_can_be_used_again(answer: bytes, method: str, reused: bool) -> None:
+    async with connected(answer) as (pool, connection):
+        for _ in range(2 if reused else 1):
+            told = await ask(connection, method)
+            assert told.kinds[-1] == "end"
+            again = pool.take()
+            assert (again is connection) == reused
+
+
+async def test_a_request_that_is_not_out_whole_leaves_no_connection_behind() -> None:
+    async with connected(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (pool, connection):
+        told = Told()
+        connection.begin(told, "POST")
+        connection.write(b"x")
+        async with asyncio.timeout(5):
+            await told.ended.wait()
+        assert told.kinds == ["answer", "end"]
+        assert pool.take() is None
+
+
+async def test_bytes_that_nobody_asked_for_end_an_idle_connection() -> None:
+    async with connected(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as (pool, connection):
+        await ask(connection)
+        async with asyncio.timeout(5):
+            while connection.transport is not None:
+                await asyncio.sleep(0.01)
+        assert pool.take() is None
+
+
+@pytest.mark.parametrize(
+    ("pieces", "close", "failure"),
+    [
+        ((), True, ("upstream_invalid", True)),
+        ((b"H",), True, ("upstream_invalid", False)),
+        ((b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi",), True, ("upstream_invalid", False)),
+        ((b"garbage\r\n\r\n",), False, ("upstream_invalid", False)),
+        ((b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",), False, ("upstream_invalid", False)),
+        ((b"HTTP/1.1 103 Hint\r\n\r\n" * 40,), False, ("upstream_invalid", False)),
+        ((b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000,), False, ("upstream_invalid", False)),
+        ((b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 20_000,), False, ("upstream_invalid", False)),
+    ],
+    ids=["closed", "a byte", "cut", "garbage", "unasked", "hints", "long field", "many fields"],
+)
+async def test_a_failure_is_told_once_and_ends_the_connection(pieces: tuple[bytes, ...], close: bool, failure: tuple[str, bool]) -> None:
+    async with connected(*pieces, close=close) as (pool, connection):
+        told = await ask(connection)
+        assert told.heard[-1] == ("failure", failure)
+        assert told.kinds.count("failure") == 1
+        assert pool.take() is None
+
+
+async def test_an_upgrade_that_was_asked_for_switches_and_keeps_early_bytes() -> None:
+    switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nearly"
+    async with connected(switch, b"later") as (_, connection):
+        told = await ask(connection, upgrade=True)
+        async with asyncio.timeout(5):
+            while b"".join(data for kind, data in told.heard if kind in {"switch", "tunnel"}) != b"earlylater":  # type: ignore[misc]
+                await asyncio.sleep(0.01)
+        assert told.kinds[0] == "switch"
+
+
+async def test_the_upstreams_own_time_to_keep_a_connection_is_respected() -> None:
+    async with connected(b"HTTP/1.1 200 OK\r\nKeep-Alive: timeout=3, max=5\r\nContent-Length: 0\r\n\r\n") as (pool, connection):
+        await ask(connection)
+        assert connection.keep_s == 2
+        now = asyncio.get_running_loop().time()
+        pool.sweep(now + 1.9)
+        assert pool.take() is connection
+        pool.give(connection)  # idle since the last sweep
+        pool.sweep(now + 3.8)
+        assert pool.take() is connection
+        pool.give(connection)
+        pool.sweep(now + 6.0)
+        assert pool.take() is None
