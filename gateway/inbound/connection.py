@@ -312,8 +312,11 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def take_body(self) -> None:
-        """The exchange can take (more of) the body."""
-        self._work()
+        """The exchange can take (more of) the body: of what has come already it gets all before it sends its head."""
+        if not self._working:
+            self._work()
+        elif self.pending and self.reading_body:
+            self._take_body()
 
     # -- a tunnel
 

@@ -192,7 +192,7 @@ def test_a_port_that_another_program_shares_is_refused(upstream: ScriptedUpstrea
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"access_log": "./no/such/folder/access.log"}, "no/such/folder/access.log: No such file or directory"),
+        ({"access_log": "./no/such/folder/access.log"}, "no/such/folder/access.log can't be written (No such file or directory)"),
         ({"store": {"url": "redis://127.0.0.1:1"}}, "cannot be reached: nothing listens there"),
     ],
 )
