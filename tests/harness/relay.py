@@ -120,10 +120,10 @@ class Relay:
     def link_of(self, pid: int) -> Cable:
         """The connection by which a process is told of changes, once it has one."""
 
-        def found() -> Cable | None:
-            return next((cable for cable in reversed(self._cables) if cable.is_link and end_of(pid, cable.port, self.port)), None)
+        def found() -> list[Cable]:
+            return [cable for cable in self._cables if cable.is_link and end_of(pid, cable.port, self.port)]
 
-        return eventually(found, "a link through the relay")
+        return eventually(found, "a link through the relay")[0]
 
     def mend(self) -> None:
         """Let all pass again. What was cut is ended, so that its clients connect anew."""
