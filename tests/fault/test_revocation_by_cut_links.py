@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from gateway.store.embedded import EmbeddedStore
+from tests.harness.clients import lookups
 from tests.harness.gateway import GatewayProcess, Made
 from tests.harness.nodes import WORKERS, Nodes, Worker
 from tests.harness.problems import check_refusal
@@ -105,10 +106,6 @@ def asker(reach: Reach) -> Iterator[Asker]:
 
         eventually(known, "all workers to have the token in memory")
         yield asker
-
-
-def lookups(nodes: Nodes) -> float:
-    return sum(node.metric("scopegate_store_lookups_total") for node in nodes.nodes)
 
 
 def revoke(node: GatewayProcess, token: Made) -> tuple[int, int]:
