@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from gateway.store.token_register import RedisTokenRegister
 from gateway.store.token_store import RedisTokenStore
 from gateway.store.wire import ask
 from tests.contract.conftest import Make, draft
+from tests.harness.relay import Cable, Relay
 
 KEPT_MS = 90 * 86_400_000
 
@@ -217,4 +219,46 @@ async def test_store_that_takes_no_change_is_unavailable_and_nothing_was_written
     record = (await RedisTokenStore(store).fetch(token.id)).record
     assert record is not None
     assert (record.state, record.digest) == ("active", digest(token.text))
+    await store.close()
+
+
+async def test_what_fails_after_a_change_says_that_it_may_have_been_made(own_server: EmbeddedStore, tmp_path: Path) -> None:
+    """Seen to fail with ``written`` told by the command alone that failed (store/session.py)."""
+
+    def look(cable: Cable, data: bytes) -> None:
+        if b"ZSCORE" in data:  # asked when the change has been made and is in the append-only file
+            cable.down.hold()
+
+    with Relay(own_server.socket) as relay:
+        store = Store(StoreOptions(f"redis://127.0.0.1:{relay.port}", tmp_path / "data", timeout_s=0.5, embedded=True))
+        await store.start()
+        register, token = RedisTokenRegister(store), make_token("sgt", os.urandom)
+        assert await created(register, token) == "done"
+        relay.on_question = look
+        with pytest.raises(StoreUnavailable) as refused:
+            await register.revoke(token.id)
+        assert refused.value.written
+        relay.mend()
+        record = (await register.record(token.id))[0]
+        assert record is not None
+        assert record.state == "revoked"
+        await store.close()
+
+
+async def test_the_first_end_of_a_process_is_refused_as_soon_as_any_where_the_store_stands_still(own_server: EmbeddedStore, tmp_path: Path) -> None:
+    """Seen to fail with listening to confirmations before the store is asked: both took their time, one after the other."""
+    store = Store(StoreOptions(own_server.url, tmp_path / "data", timeout_s=1, embedded=True))
+    await store.start()
+    register, token = RedisTokenRegister(store), make_token("sgt", os.urandom)
+    assert await created(register, token) == "done"
+    assert own_server.pid
+    os.kill(own_server.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailable) as refused:
+            await register.revoke(token.id)
+        assert time.monotonic() - begun < 1.9
+        assert not refused.value.written
+    finally:
+        os.kill(own_server.pid, signal.SIGCONT)
     await store.close()
