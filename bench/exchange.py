@@ -85,7 +85,7 @@ async def main(rounds: int = 40, count: int = 1000) -> float:
     account = Account(Counters(), log, SimpleNamespace(used=lambda *_: None), str)  # type: ignore[arg-type]
     engine = Engine(parse_policy(POLICY, "p"), tokens, SimpleNamespace(), "sgt")  # type: ignore[arg-type]
     plane = DataPlane(settings, engine, tokens, account, asyncio.get_running_loop())
-    pool = next(iter(plane._upstreams.values())).pool
+    pool = plane.upstreams[""].pool
     upstream = UpstreamConnection(pool)
     upstream.connection_made(Transport())  # type: ignore[arg-type]
     pool.give(upstream)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from gateway.core.authorize import check_grant, check_token, find_route, refuse_method
+from gateway.core.authorize import NEVER_FORWARDED, check_grant, check_token, find_route, plainly_allowed, refuse_method
 from gateway.core.client_address import Address
 from gateway.core.credential import BAD_FORM, IN_TARGET, read_bearer
 from gateway.core.decision import Allow, Denial, denied
@@ -33,6 +33,18 @@ class Opening(NamedTuple):
     digest: bytes
 
 
+class Credential:
+    """The credential that a connection has sent last, once it was a known token's: what follows from its text need not be worked out again.
+    The digest is still compared with the record at each decision. It lives as long as its connection."""
+
+    __slots__ = ("digest", "field", "token_id")
+
+    def __init__(self) -> None:
+        self.field = b""
+        self.token_id = ""
+        self.digest = b""
+
+
 STORE_UNAVAILABLE = denied("store_unavailable", "The token store cannot be used now; nothing passes unchecked. Try again.", retry_after=1)
 
 
@@ -49,10 +61,9 @@ class Engine:
         self._field_length = len("Bearer ") + self._id_from + ID_LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH
         self.store_ms = 0  # the store's time, as last told
 
-    def open(self, method: str, target: str, authorizations: Sequence[bytes]) -> Opening | Denial:
-        """All steps that need no store."""
-        refusal = refuse_method(method)
-        if refusal:
+    def open(self, method: str, target: str, authorizations: Sequence[bytes], last: Credential) -> Opening | Denial:
+        """All steps that need no store. ``last`` is the connection's, and is kept up here."""
+        if method in NEVER_FORWARDED and (refusal := refuse_method(method)):
             return refusal
         path = canonicalise(target)
         if isinstance(path, Denial):
@@ -63,12 +74,15 @@ class Engine:
         if match.__class__ is Route and match.public:
             return Opening(path, match, "", b"")
         field = authorizations[0] if len(authorizations) == 1 else b""
+        if field and field == last.field:
+            return Opening(path, match, last.token_id, last.digest)
         if field[:7] == b"Bearer " and len(field) == self._field_length:
             # The digest of a known token's text proves its form: no need to look at each character.
             text = field[7:]
             token_id = text[self._id_from : self._id_from + ID_LENGTH].decode("latin-1")
             proof = sha256(text).digest()
             if self._tokens.is_secret_of(token_id, proof):
+                last.field, last.token_id, last.digest = field, token_id, proof
                 return Opening(path, match, token_id, proof)
         words = read_bearer(authorizations)
         if isinstance(words, Denial):
@@ -100,6 +114,9 @@ class Engine:
         if isinstance(record, Unknown):
             return None
         self.store_ms = now_ms
+        match = opening.match
+        if record is not None and not websocket and match.__class__ is Route and plainly_allowed(match, record, opening.digest, now_ms, method):
+            return Allow(match, record)
         return self.judge(opening, record, now_ms, method, address, websocket=websocket)
 
     def decide_then(self, opening: Opening, method: str, address: Address, then: Callable[[Allow | Denial], None], *, websocket: bool = False) -> None:

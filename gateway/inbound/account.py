@@ -25,39 +25,48 @@ class Account:
 
     def __call__(self, exchange: Exchange, ended: float) -> None:
         """Note one exchange; ``ended`` is loop time."""
-        request, verdict, code = exchange.request, exchange.verdict, exchange.code
+        request, verdict, code, status = exchange.request, exchange.verdict, exchange.code, exchange.status
+        bytes_in, bytes_out, opening, upstream = exchange.bytes_in, exchange.bytes_out, exchange.opening, exchange.upstream
         record = route = None
+        template = scope = path = token_id = owner = ""
         if verdict is not None:
             record, route = verdict.record, verdict.route
-            if record is None and route is not None and not route.public:
-                route = None
-        template = route.template if route is not None else ""
+            if record is not None:
+                token_id, owner = record.id, record.owner
+                if not code:
+                    self._usage.used(token_id, exchange.plane.engine.store_ms)
+            if route is not None and (record is not None or route.public):
+                template = route.template
+                if route.scope is not None:
+                    scope = route.scope.id
+                if opening is not None:
+                    path = self._redact(opening.path.path)
         method = request.method if request is not None else ""
         counters = self.counters
-        counters.requests[template, method, exchange.status, code] += 1
-        counters.bytes_up += exchange.bytes_in
-        counters.bytes_down += exchange.bytes_out
+        counters.requests[template, method, status, code] += 1
+        counters.bytes_up += bytes_in
+        counters.bytes_down += bytes_out
         if code == "store_unavailable":
             counters.store_errors += 1
-        if record is not None and not code:
-            self._usage.used(record.id, exchange.plane.engine.store_ms)
         if self._log.enabled:
+            name = upstream.name if upstream is not None else ""
+            begun, taken_ms = int(time.time() * 1000) / 1000, int((ended - exchange.started) * 100_000) / 100
             self._log.add(
                 AccessLine(
-                    int(time.time() * 1000) / 1000,
+                    begun,
                     exchange.request_id,
                     exchange.address_text,
                     method,
-                    exchange.status,
-                    int((ended - exchange.started) * 100_000) / 100,
-                    self._redact(exchange.opening.path.path) if route is not None and exchange.opening is not None else "",
+                    status,
+                    taken_ms,
+                    path,
                     template,
-                    route.scope.id if route is not None and route.scope is not None else "",
-                    exchange.upstream.settings.name if exchange.upstream is not None else "",
+                    scope,
+                    name,
                     code,
-                    record.id if record is not None else "",
-                    record.owner if record is not None else "",
-                    exchange.bytes_in,
-                    exchange.bytes_out,
+                    token_id,
+                    owner,
+                    bytes_in,
+                    bytes_out,
                 )
             )

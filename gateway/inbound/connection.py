@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gateway.core.client_address import Address, parse_address
 from gateway.core.decision import denied
+from gateway.flow.engine import Credential
 from gateway.inbound.downward import health_answer
 from gateway.inbound.parser import HeadFault, RequestParser, check_request_line, classify
 from gateway.inbound.proxy import Exchange
@@ -50,6 +51,7 @@ class ClientConnection(asyncio.Protocol):
         self.write_full = False  # the client does not read its answers
         self.forwarded_for_host = b""  # whose X-Forwarded block is in ``forwarded``
         self.forwarded = b""
+        self.credential = Credential()
         self._parser = RequestParser(plane.settings.limits)
         self._scanned = 0
         self._skipped = 0  # bytes of empty lines
@@ -82,8 +84,21 @@ class ClientConnection(asyncio.Protocol):
         if self._closing:
             self._discard_after_close(len(data))
             return
-        self.pending = self.pending + data if self.pending else data
-        self._work()
+        if self.pending or self.exchange is not None or self._remaining or self._chunked or self._working or self.write_full:
+            self.pending += data
+            self._work()
+            return
+        # A new request on a connection that has nothing else to do, as nearly every one is.
+        self.pending = data
+        self._working = True
+        try:
+            self._take_head()
+        except HeadFault as fault:
+            self._refuse_message(fault)
+        finally:
+            self._working = False
+        if self.pending or self.half_closed or not self._reading:
+            self._work()
 
     def eof_received(self) -> bool:
         """A half-closed client still gets its answer; one that waits for nothing is gone."""
@@ -190,18 +205,13 @@ class ClientConnection(asyncio.Protocol):
     def _take_head(self) -> bool:
         """Begin the exchange of a request whose head is there, whole."""
         plane, data = self.plane, self.pending
-        limits = plane.settings.limits
         if data[0] in b"\r\n":
             data = self._without_empty_lines(data)
             if not data:
                 return False
-        line_end = data.find(b"\r\n", 0, limits.request_line + 2)
         end = data.find(b"\r\n\r\n", self._scanned) + 4
-        if line_end < 0 or end < 4:
-            self._look_at_part(data, line_end)
+        if not 4 <= end <= plane.request_line_limit and not self._is_whole(data, end):
             return False
-        if end > limits.head:
-            raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
         if end == len(data):
             head, self.pending = data, b""
         else:
@@ -216,7 +226,7 @@ class ClientConnection(asyncio.Protocol):
             self._remaining, self._chunked = request.length, request.chunked
             if self._remaining:
                 self._parser.skip_body()
-            self._deadline = plane.now + limits.body_idle_s
+            self._deadline = plane.now + plane.settings.limits.body_idle_s
         elif request.target == HEALTH_PATH and request.method in {"GET", "HEAD"}:
             self._answer_health(request)
             return True
@@ -235,9 +245,14 @@ class ClientConnection(asyncio.Protocol):
         self.pending = rest
         return rest
 
-    def _look_at_part(self, data: bytes, line_end: int) -> None:
-        """A head that is not whole yet: what is wrong already is told, for the rest there is a time."""
+    def _is_whole(self, data: bytes, end: int) -> bool:
+        """Look at a head that is long or not whole yet: what is wrong already is told, for the rest there is a time."""
         limits = self.plane.settings.limits
+        line_end = data.find(b"\r\n", 0, limits.request_line + 2)
+        if line_end >= 0 and end >= 4:
+            if end > limits.head:
+                raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
+            return True
         if not self._head_since:
             self._head_since = self.plane.now or 1.0
             self._deadline = self.plane.now + limits.header_timeout_s
@@ -257,6 +272,7 @@ class ClientConnection(asyncio.Protocol):
         if b"\n\n" in data or b"\n\r\n" in data[max(0, line_end + 2) :]:
             raise HeadFault("request_invalid", "Lines end with CR LF.")
         self._scanned = max(0, len(data) - 3)
+        return False
 
     def _answer_health(self, request: GatewayRequest) -> None:
         """The data port's own health, told to anyone, and counted nowhere."""
@@ -362,7 +378,9 @@ class ClientConnection(asyncio.Protocol):
             self._discarded = 0  # the answer came before the whole body: the rest is thrown away, up to a limit
             self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
         else:
-            self._ready_for_next()
+            self._discarded = -1
+            self._head_since = 0.0
+            self._deadline = self.plane.now + self.plane.keepalive_s
         if self.pending or self.half_closed or not self._reading:
             self._work()
 

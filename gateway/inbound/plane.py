@@ -8,14 +8,14 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Final
 
 from gateway.core.client_address import Address, client_address, is_trusted
 from gateway.core.decision import Allow, Denial
 from gateway.core.forwarding import CLAIM, RequestNames, fold, safe_request_id
-from gateway.core.route import METHODS, Route
+from gateway.core.route import METHODS
 from gateway.flow.engine import Engine
 from gateway.inbound.account import Account
 from gateway.inbound.connection import ClientConnection
@@ -47,6 +47,8 @@ class DataPlane:
         self.now = loop.time()
         self.trusted = settings.trusted_proxies
         self.body_limit = settings.limits.body
+        self.keepalive_s = settings.limits.keepalive_s
+        self.request_line_limit = settings.limits.request_line
         self.draining = False
         self.connections: set[ClientConnection] = set()
         self.live = LiveStreams(engine, tokens, loop)
@@ -56,10 +58,10 @@ class DataPlane:
         self.token_form = re.compile(self.token_mark + rb"[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")
         self._account = account
         self.counters = account.counters
-        self._upstreams: Mapping[str, UpstreamRoute] = {
-            name: UpstreamRoute(upstream, UpstreamPool(upstream), settings.public_url) for name, upstream in settings.upstreams.items()
-        }
-        self._default = settings.default_upstream
+        self.upstreams = {name: UpstreamRoute(upstream, UpstreamPool(upstream), settings.public_url) for name, upstream in settings.upstreams.items()}
+        self._pools = [upstream.pool for upstream in self.upstreams.values()]
+        if settings.default_upstream:
+            self.upstreams[""] = self.upstreams[settings.default_upstream]  # of a route that names none; start-up has checked the others
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
         self._ids = count(1)
@@ -111,10 +113,6 @@ class DataPlane:
             client.forwarded = forwarded_block(client.peer, request.host, request, ())
         return client.forwarded, False
 
-    def upstream_of(self, route: Route) -> UpstreamRoute:
-        """The upstream that a route goes to; start-up has checked that there is one."""
-        return self._upstreams[route.upstream or self._default]
-
     def account(self, exchange: Exchange) -> None:
         """An exchange has ended."""
         self._account(exchange, self.loop.time())
@@ -137,8 +135,8 @@ class DataPlane:
         now = self.now = self.loop.time()
         for connection in list(self.connections):
             connection.check(now)
-        for upstream in self._upstreams.values():
-            upstream.pool.sweep(now)
+        for pool in self._pools:
+            pool.sweep(now)
 
     async def watch_streams(self) -> None:
         """End the open streams of ended tokens, until cancelled."""
@@ -165,8 +163,8 @@ class DataPlane:
                 connection.close()
             else:
                 connection.abort()
-        for upstream in self._upstreams.values():
-            upstream.pool.close()
+        for pool in self._pools:
+            pool.close()
         while self.connections or self._tasks:
             for task in self._tasks:
                 task.cancel()

@@ -36,40 +36,13 @@ class Exchange:
     ``code`` is a refusal's, "" for an answer of the upstream's, or ``client_gone``, ``cut``, ``token_ended`` where it did not end well.
     """
 
-    __slots__ = (
-        "_begun",
-        "_body_done",
-        "_body_limit",
-        "_corked",
-        "_counted",
-        "_deadline",
-        "_down",
-        "_framing",
-        "_heard",
-        "_keep",
-        "_live",
-        "_may_continue",
-        "_over",
-        "_retried",
-        "_up",
-        "_up_full",
-        "address",
-        "address_text",
-        "bytes_in",
-        "bytes_out",
-        "client",
-        "code",
-        "connection",
-        "opening",
-        "plane",
-        "request",
-        "request_id",
-        "started",
-        "status",
-        "tunnel",
-        "upstream",
-        "verdict",
-    )
+    # What few exchanges change; the rest is set in __init__, because a value of the instance is read faster.
+    tunnel: Tunnel | None = None
+    _corked = False  # the head waits for what has come of the body
+    _up_full = False
+    _counted = False  # against its route's rate limit
+    _retried = False
+    _may_continue = False  # the upstream has said 100
 
     def __init__(self, client: ClientConnection, request: GatewayRequest | None) -> None:
         plane = client.plane
@@ -84,23 +57,15 @@ class Exchange:
         self.verdict: Allow | Denial | None = None
         self.upstream: UpstreamRoute | None = None
         self.connection: UpstreamConnection | None = None
-        self.tunnel: Tunnel | None = None
         self.status = self.bytes_in = self.bytes_out = 0
         self.code = ""
         self._framing: AnswerFraming | None = None
-        self._body_limit = plane.body_limit
         self._body_done = request is None or not request.has_body
-        self._up: list[bytes] = []
         self._down: list[bytes] = []
         self._over = False
-        self._corked = False  # the head waits for what has come of the body
-        self._up_full = False
         self._begun = False  # the client has seen a part of the answer
         self._keep = False
-        self._counted = False  # against its route's rate limit
         self._live = False  # in the registry of open streams
-        self._retried = False
-        self._may_continue = False  # the upstream has said 100
         self._deadline = NEVER
         self._heard = plane.now  # when a part of the answer last came
 
@@ -109,7 +74,7 @@ class Exchange:
     def start(self) -> None:
         """Decide, and go on from there."""
         request, plane = self._request(), self.plane
-        opening = plane.engine.open(request.method, request.target, request.authorizations)
+        opening = plane.engine.open(request.method, request.target, request.authorizations, self.client.credential)
         if isinstance(opening, Denial):
             self._refuse(opening)
             return
@@ -152,12 +117,11 @@ class Exchange:
             self.plane.spawn(self, self._count(verdict))
             return
         if not self._body_done:
-            if route.max_body is not None:
-                self._body_limit = route.max_body
+            self._body_limit = route.max_body if route.max_body is not None else self.plane.body_limit
             if self._request().length > self._body_limit:
                 self._refuse(self._too_large())
                 return
-        upstream = self.upstream = self.plane.upstream_of(route)
+        upstream = self.upstream = self.plane.upstreams[route.upstream]
         connection = upstream.pool.take()
         if connection is None:
             self.plane.spawn(self, self._connect())
@@ -204,15 +168,18 @@ class Exchange:
         request, upstream, verdict, opening, plane = self.request, self.upstream, self.verdict, self.opening, self.plane
         assert request is not None and upstream is not None and isinstance(verdict, Allow) and opening is not None  # noqa: S101, PT018
         self.connection = connection
-        connection.begin(self, request.method, upgrade=request.websocket)
+        connection.begin(self, request.method, upgrade=request.websocket, trailers=request.takes_trailers)
         forwarded, trusted = plane.forwarded(self.client, request)
         identity = plane.identities.of(verdict.record) if verdict.record is not None and upstream.identifies else b""
-        head = request_head(request, upstream, opening.path, forwarded, self._id_line(), identity, peer_trusted=trusted)
+        self._id_line = b"X-Request-Id: " + self.request_id.encode("ascii")
+        head = request_head(request, upstream, opening.path, forwarded, self._id_line, identity, peer_trusted=trusted)
         if self._body_done:
             connection.write(head)
-            self._sent()
+            connection.request_sent = True
+            timeout_s = verdict.route.timeout_s
+            self._deadline = plane.now + (timeout_s if timeout_s is not None else upstream.response_timeout_s)
             return
-        self._up.append(head)
+        self._up = [head]
         if request.expects:
             self._deadline = self.plane.now + self._response_timeout()
         self._corked = True
@@ -265,9 +232,6 @@ class Exchange:
         if self.connection is not None and up:
             self.connection.write(b"".join(up))
 
-    def _id_line(self) -> bytes:
-        return b"X-Request-Id: " + self.request_id.encode("ascii")
-
     def _sent(self) -> None:
         """The request is out, whole: the upstream's time to answer begins."""
         connection = self.connection
@@ -280,7 +244,7 @@ class Exchange:
     def _response_timeout(self) -> float:
         upstream, route = self.upstream, self.verdict.route if self.verdict is not None else None
         assert upstream is not None and route is not None  # noqa: S101, PT018
-        return route.timeout_s if route.timeout_s is not None else upstream.settings.response_timeout_s
+        return route.timeout_s if route.timeout_s is not None else upstream.response_timeout_s
 
     # -- the answer (AnswerSink)
 
@@ -294,24 +258,23 @@ class Exchange:
             self._down += interim_lines(status, fields)
 
     def on_answer(self, head: AnswerHead) -> None:
-        request, upstream, verdict = self.request, self.upstream, self.verdict
-        assert request is not None and upstream is not None and verdict is not None  # noqa: S101, PT018
+        request, upstream = self.request, self.upstream
+        assert request is not None and upstream is not None  # noqa: S101, PT018
         if head.status == 401 and upstream.credentials:
             self._drop_connection()
             self._refuse(denied("upstream_auth", "The upstream refused the gateway's own credential: its operator must renew it."))
             return
         self.status = head.status
-        framing = self._framing = AnswerFraming(head, request, upstream, self._id_line())
+        framing = self._framing = AnswerFraming(head, request, upstream, self._id_line)
         lines = framing.lines
-        self._keep = not framing.until_close and self._may_keep(request)
+        self._keep = self._body_done and request.keep_alive and not (framing.until_close or request.websocket or self.plane.draining)
+        if not (self._keep or framing.until_close):
+            self._keep = self._may_keep(request)
         if not self._keep:
             lines.append(b"Connection: close")
         elif request.http10:
             lines.append(b"Connection: keep-alive")
         self._down += (b"\r\n".join(lines), b"\r\n\r\n")
-        self._heard = self.plane.now
-        quiet = framing.event_stream or (verdict.route is not None and verdict.route.stream)
-        self._deadline = NEVER if quiet else self._heard + upstream.settings.idle_timeout_s
 
     def on_body(self, data: bytes) -> None:
         framing = self._framing
@@ -329,9 +292,11 @@ class Exchange:
             return
         if not framing.plain:
             self._down += framing.ending(trailers if self._request().takes_trailers else [])
-        self._write_down()
+        client, down = self.client, self._down
+        if client.transport is not None and down:
+            client.transport.write(b"".join(down))
         self._close_books()
-        self.client.done(self, keep=self._keep)
+        client.done(self, keep=self._keep)
 
     def on_failure(self, failure: UpstreamFailure) -> None:
         connection, self.connection = self.connection, None
@@ -348,11 +313,12 @@ class Exchange:
     def flush(self) -> None:
         """The end of one read from the upstream, and the answer goes on."""
         self._write_down()
-        if self._framing is None:
+        framing, upstream, verdict = self._framing, self.upstream, self.verdict
+        if framing is None or upstream is None or verdict is None:
             return
         self._heard = self.plane.now
-        if self._deadline != NEVER and self.upstream is not None:
-            self._deadline = self._heard + self.upstream.settings.idle_timeout_s
+        quiet = framing.event_stream or (verdict.route is not None and verdict.route.stream)
+        self._deadline = NEVER if quiet else self._heard + upstream.idle_timeout_s
         if not self._live:
             self._live = True
             self.plane.live.add(self)
@@ -372,7 +338,7 @@ class Exchange:
         self.status = 101
         self._deadline = NEVER
         tunnel = self.tunnel = connection.tunnel = Tunnel(self.client, connection, self._tunnel_closed)
-        self._down += switch_lines(fields, self._id_line())
+        self._down += switch_lines(fields, self._id_line)
         self._write_down()
         self._live = True
         self.plane.live.add(self)
@@ -393,7 +359,7 @@ class Exchange:
     def on_upstream_full(self) -> None:
         self._up_full = True
         if self.upstream is not None and self._framing is None:  # one that takes nothing has its time too
-            self._deadline = self.plane.now + self.upstream.settings.idle_timeout_s
+            self._deadline = self.plane.now + self.upstream.idle_timeout_s
 
     def on_upstream_drained(self) -> None:
         self._up_full = False
@@ -409,7 +375,7 @@ class Exchange:
     def client_drained(self) -> None:
         self._heard = self.plane.now
         if self._framing is not None and self._deadline != NEVER and self.upstream is not None:
-            self._deadline = self._heard + self.upstream.settings.idle_timeout_s
+            self._deadline = self._heard + self.upstream.idle_timeout_s
         if self.connection is not None:
             self.connection.resume_reading()
 

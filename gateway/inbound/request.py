@@ -13,7 +13,6 @@ from gateway.core.forwarding import (
     DROP,
     EXPECT,
     HOST,
-    KEEP,
     REQUEST_ID,
     TE,
     TRANSFER_ENCODING,
@@ -27,6 +26,20 @@ from gateway.inbound.parser import HeadFault, ParsedHead
 
 _STAY: Final = frozenset({b"keep-alive", b"Keep-Alive"})
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
+
+
+class _Hosts(dict[bytes, bool]):
+    """A Host value -> whether it is valid. Each is judged once; a stranger's many can't fill the table."""
+
+    def __missing__(self, host: bytes) -> bool:
+        valid = valid_host(host)
+        if len(self) < _HOSTS_LIMIT:
+            self[host] = valid
+        return valid
+
+
+_HOSTS_LIMIT: Final = 1024
+_HOSTS: Final = _Hosts()
 
 
 class GatewayRequest:
@@ -56,34 +69,33 @@ class GatewayRequest:
         self.method, self.target, lines, http10, whole = parsed
         self.http10 = http10
         self.keep_alive = not http10
-        self.length = 0
         self.chunked = self.expects = self.takes_trailers = self.websocket = False
-        self.request_id = self.host = b""
+        self.request_id = b""
         self.authorizations: list[bytes] = []
         self.conditional: list[tuple[int, bytes, bytes]] = []
         self.kept: list[bytes] = []
-        kept = self.kept
-        hosts = 0
+        keep = self.kept.append
+        length, host, hosts = 0, b"", 0
         connection: list[bytes] = []
         upgrades: list[bytes] = []
         for line in lines:
             name, _, value = line.partition(b":")
             kind = names[name]
-            if kind == KEEP:
-                kept.append(line)
+            if not kind:  # KEEP
+                keep(line)
                 continue
-            value = value.strip(b" \t")
+            value = value.strip()  # only blanks and tabs are there to strip
             if kind == AUTHORIZATION:
                 self.authorizations.append(value)
             elif kind == HOST:
                 hosts += 1
-                self.host = value
-            elif kind == CONNECTION:
-                connection.append(value)
+                host = value
             elif kind == CODING:
                 self.conditional.append((kind, name, value))
+            elif kind == CONNECTION:
+                connection.append(value)
             elif kind == CONTENT_LENGTH:
-                self.length = int(value)  # the parser took it: digits, once
+                length = int(value)  # the parser took it: digits, once
             elif kind == TRANSFER_ENCODING:
                 if self.chunked or value.lower() != b"chunked":
                     raise HeadFault("coding_unsupported", "The only transfer coding taken is chunked.")
@@ -98,14 +110,16 @@ class GatewayRequest:
                 self.request_id = value
             elif kind != DROP:
                 self.conditional.append((kind, name, value))
+        self.host = host
+        self.length = length
+        self.has_body = has_body = self.chunked or length > 0
         if hosts != 1 and not (http10 and not hosts):
             raise HeadFault("request_invalid", "Send one Host field.")
-        if hosts and not valid_host(self.host):
+        if not _HOSTS[host] and hosts:
             raise HeadFault("request_invalid", "The Host field must be a host name or address, with an optional port.")
         if self.chunked and http10:
             raise HeadFault("request_invalid", "HTTP/1.0 has no chunked bodies.")
-        self.has_body = self.chunked or self.length > 0
-        if not whole and not self.has_body:  # two readings of one message
+        if not (whole or has_body):  # two readings of one message
             raise HeadFault("request_invalid", "The length of the body is not told in a way that all would read alike.")
         if connection:
             self._obey(connection, upgrades)

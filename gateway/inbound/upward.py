@@ -22,10 +22,29 @@ _REPLACED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forw
 class UpstreamRoute:
     """An upstream with the parts of a head that are the same for every request to it."""
 
-    __slots__ = ("credential_field", "credentials", "host", "identifies", "ours", "pool", "public", "rewrites", "settings", "url")
+    __slots__ = (
+        "credential_field",
+        "credentials",
+        "host",
+        "identifies",
+        "idle_timeout_s",
+        "name",
+        "ours",
+        "pool",
+        "preserves_host",
+        "public",
+        "response_timeout_s",
+        "rewrites",
+        "settings",
+        "url",
+    )
 
     def __init__(self, settings: UpstreamSettings, pool: UpstreamPool, public_url: str) -> None:
         self.settings = settings
+        self.name = settings.name
+        self.response_timeout_s = settings.response_timeout_s
+        self.idle_timeout_s = settings.idle_timeout_s
+        self.preserves_host = settings.preserve_host
         self.pool = pool
         self.rewrites = settings.rewrite_urls
         self.url = settings.url.encode("ascii")
@@ -81,7 +100,7 @@ def request_head(
 ) -> bytes:
     """The whole head. ``forwarded``, ``id_line`` (without its CR LF) and ``identity`` are the lines that we add of ourselves."""
     line = f"{request.method} {path.path}{path.query} HTTP/1.1".encode("ascii")
-    host = b"\r\nHost: " + request.host if upstream.settings.preserve_host and request.host else upstream.host
+    host = b"\r\nHost: " + request.host if upstream.preserves_host and request.host else upstream.host
     lines = [line + host, *request.kept]
     for kind, name, value in request.conditional:
         if kind == CODING:

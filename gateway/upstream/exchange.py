@@ -17,7 +17,6 @@ from gateway.core.forwarding import (
     CONNECTION,
     CONTENT_LENGTH,
     CONTENT_TYPE,
-    KEEP,
     KEEP_ALIVE,
     TRANSFER_ENCODING,
     UPGRADE,
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
 NAMES: Final = AnswerNames()
-_NO_FIELDS: Final[list[tuple[bytes, bytes]]] = []
 _USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\Z")
@@ -105,6 +103,17 @@ def split_field(line: bytes) -> tuple[bytes, bytes]:
     return name, value.strip(b" \t")
 
 
+class _WithTrailers:
+    """The parser's callbacks for an answer whose trailers are wanted: only then is a call made for each field, of the head too."""
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self.on_message_begin = connection.on_message_begin
+        self.on_headers_complete = connection.on_headers_complete
+        self.on_header = connection.on_trailer
+        self.on_body = connection.on_body
+        self.on_message_complete = connection.on_message_complete
+
+
 class UpstreamConnection(asyncio.Protocol):
     """A connection of one pool. ``served`` counts the requests begun on it; ``request_sent`` is set by who writes the request."""
 
@@ -117,26 +126,31 @@ class UpstreamConnection(asyncio.Protocol):
         self.request_sent = True
         self.idle_since = 0.0
         self.keep_s = pool.keep_s
-        self._text = b""  # of the head: what has come and was not taken yet
         self._parser = httptools.HttpResponseParser(self)
-        self._reset("GET", upgrade=False)
+        # Of the answer under way. What an answer that ends well leaves as it was is set here only: after others the connection is closed.
+        self._text = b""  # of the head: what has come and was not taken yet
+        self._size = 0  # of all heads and trailers
+        self._interims = 0
+        self._trailers: list[tuple[bytes, bytes]] = []
+        self._switch_fields: list[tuple[bytes, bytes]] = []
+        self._head_method = self._upgrade = self._interim = self._head_done = self._complete = False
+        self._chunked = self._told_body = self._until_close = self._reusable = self._excess = False
+        self._fresh_parser = False  # this parser is not for the next answer
+        self.answering = False
 
     # -- the exchange
 
-    def begin(self, sink: AnswerSink, method: str, *, upgrade: bool = False) -> None:
-        """Take the sink of the next answer; the caller then writes the request and sets ``request_sent``."""
+    def begin(self, sink: AnswerSink, method: str, *, upgrade: bool = False, trailers: bool = False) -> None:
+        """Take the sink of the next answer; the caller then writes the request and sets ``request_sent``. ``trailers``: tell them."""
         self.served += 1
         self.request_sent = False
-        self._reset(method, upgrade=upgrade)
         self.sink = sink
-
-    def _reset(self, method: str, *, upgrade: bool) -> None:
         self._head_method = method == "HEAD"
         self._upgrade = upgrade
-        self._trailers = self._switch_fields = _NO_FIELDS
-        self._text = b""
-        self._size = self._interims = 0
-        self._interim = self._head_done = self._complete = self._fresh_parser = self._until_close = self._reusable = self._excess = False
+        if trailers:
+            self._parser = httptools.HttpResponseParser(_WithTrailers(self))
+            self._fresh_parser = True
+        self._head_done = self._complete = False
         self.answering = False  # a byte of the answer has come
 
     def write(self, data: bytes) -> None:
@@ -185,13 +199,26 @@ class UpstreamConnection(asyncio.Protocol):
             self._excess = True
             self._fail_or_end(sink)
             return
-        if not self._head_done and (self._complete or self._size + len(self._text) > HEAD_LIMIT):
-            self._fail(INVALID)  # a message ended, but no final head was seen; or its head has no end
-            return
-        if self._complete:
+        if self._complete and self._head_done:
             self._end(sink)
+        elif self._head_done:
+            if self._chunked and self._is_endless(len(data)):
+                self._fail(INVALID)
+            else:
+                sink.flush()
+        elif self._complete or self._size + len(self._text) > HEAD_LIMIT:
+            self._fail(INVALID)  # a message ended, but no final head was seen; or its head has no end
         else:
             sink.flush()
+
+    def _is_endless(self, count: int) -> bool:
+        """Whether chunks' framing and trailers go on for too long, without a byte of the body. ``count``: what this read brought."""
+        if self._told_body:
+            self._told_body = False
+            self._size = 0
+        else:
+            self._size += count
+        return self._size > HEAD_LIMIT
 
     def eof_received(self) -> bool:
         if self._until_close and not self._complete and self.sink is not None:
@@ -227,43 +254,45 @@ class UpstreamConnection(asyncio.Protocol):
             self._excess = True
             raise _Refused
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head_done:  # a trailer
+    def on_trailer(self, name: bytes, value: bytes) -> None:
+        if self._head_done:
             self._size += len(name) + len(value) + 4
             if self._size > HEAD_LIMIT or not name:
                 raise _Refused
-            self._trailers = [*self._trailers, (name, value)]
+            self._trailers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is good to llhttp: it is read from its lines."""
         sink, text = self.sink, self._text
         end = text.find(b"\r\n\r\n")
-        self._size += end + 4
-        if self._complete or sink is None or end < 0 or self._size > HEAD_LIMIT:
+        if self._complete or sink is None or end < 0 or end + self._size > HEAD_LIMIT:
             raise _Refused
         line, *fields = text[:end].split(b"\r\n")
         status, http10, line = _STATUS[line]
-        self._text = text[end + 4 :] if status < 200 else b""
         if status < 200:
+            self._text = text[end + 4 :]
+            self._size += end + 4
             self._take_interim(sink, status, fields)
             return
+        self._text = b""
         length: int | None = None
         chunked = False
         shared = True
         media = b""
         options: frozenset[bytes] = frozenset()
         kept: list[bytes] = []
+        keep = kept.append
         special: list[tuple[int, bytes, bytes]] = []
         names = NAMES
         for field in fields:
             name, _, value = field.partition(b":")
             kind = names[name]
-            if kind == KEEP:
-                kept.append(field)
+            if not kind:  # KEEP
+                keep(field)
                 continue
-            value = value.strip(b" \t")
+            value = value.strip()  # only blanks and tabs are there to strip
             if kind == CONTENT_TYPE:
-                kept.append(field)
+                keep(field)
                 media = value.partition(b";")[0].rstrip(b" \t").lower()
             elif kind == CONTENT_LENGTH:
                 length = int(value)  # the parser took it: digits
@@ -287,7 +316,8 @@ class UpstreamConnection(asyncio.Protocol):
         bodyless = self._head_method or status in {204, 304}
         self._head_done = True
         self._reusable = shared and self._parser.should_keep_alive()
-        self._until_close = not bodyless and length is None and not chunked
+        self._chunked = chunked
+        self._until_close = length is None and not chunked and not bodyless
         if bodyless:
             # llhttp would wait for the body that the fields announce: the answer ends here, and the parser with it.
             self._complete = self._fresh_parser = True
@@ -297,6 +327,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete or self.sink is None:
             self._excess = True
             raise _Refused
+        self._told_body = True
         self.sink.on_body(data)
 
     def on_message_complete(self) -> None:
@@ -348,11 +379,17 @@ class UpstreamConnection(asyncio.Protocol):
         self.sink = None
         if self._reusable and not self._excess and self.request_sent and self.transport is not None and not self.transport.is_closing():
             if self._fresh_parser:
+                self._fresh_parser = False
                 self._parser = httptools.HttpResponseParser(self)
+            if self._size:
+                self._size = self._interims = 0
             self.pool.give(self)
         elif self.transport is not None:
             self.abort()
-        sink.on_answer_end(self._trailers)
+        trailers = self._trailers
+        if trailers:
+            self._trailers = []
+        sink.on_answer_end(trailers)
 
     def _learn_keep_alive(self, value: bytes) -> None:
         """``Keep-Alive: timeout=N`` (RFC 2068 section 19.7.1.1): leave before the upstream does."""

@@ -11,7 +11,7 @@ from gateway.core.decision import Allow, Denial
 from gateway.core.scope import parse_grants
 from gateway.core.token_record import ACTIVE, REVOKED, SUSPENDED, LiveRecord
 from gateway.core.token_text import digest
-from gateway.flow.engine import Engine
+from gateway.flow.engine import Credential, Engine
 from gateway.policy_file.load import parse_policy
 from gateway.ports import LimitStore, TokenStore
 from tests.harness.decisions import Secrets, field_lines, fill, signed
@@ -67,7 +67,7 @@ def test_verdict(case: dict[str, Any], remembers: bool) -> None:
     lines = [line.partition(":") for line in field_lines(case, SECRETS)]
     authorizations = [value.strip(" ").encode("latin-1") for name, _, value in lines if name.lower() == "authorization"]
     verdict: Allow | Denial
-    opening = engine.open(method, fill(case.get("target", "/4/worklogs/1"), SECRETS), authorizations)
+    opening = engine.open(method, fill(case.get("target", "/4/worklogs/1"), SECRETS), authorizations, Credential())
     if isinstance(opening, Denial):
         verdict = opening
     else:
@@ -88,7 +88,7 @@ def test_nothing_of_a_secret_is_in_a_verdict() -> None:
     for case in (each.values[0] for each in cases("decisions", "cases")):
         lines = [line.partition(":") for line in field_lines(cast("dict[str, Any]", case), SECRETS)]
         values = [value.strip(" ").encode("latin-1") for name, _, value in lines if name.lower() == "authorization"]
-        opening = ENGINES[True].open("GET", "/4/worklogs/1", values)
+        opening = ENGINES[True].open("GET", "/4/worklogs/1", values, Credential())
         for secret in SECRETS:
             assert secret not in repr(opening)
             assert secret.split("_")[2] not in repr(opening)

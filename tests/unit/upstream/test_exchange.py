@@ -105,10 +105,10 @@ async def connected(*pieces: bytes, close: bool = False) -> AsyncIterator[tuple[
         await asyncio.gather(*served)
 
 
-async def ask(connection: UpstreamConnection, method: str = "GET", *, upgrade: bool = False) -> Told:
+async def ask(connection: UpstreamConnection, method: str = "GET", *, upgrade: bool = False, trailers: bool = False) -> Told:
     told = Told()
     told.connection = connection
-    connection.begin(told, method, upgrade=upgrade)
+    connection.begin(told, method, upgrade=upgrade, trailers=trailers)
     connection.write(b"x")
     connection.request_sent = True
     async with asyncio.timeout(5):
@@ -125,7 +125,7 @@ async def test_an_answer_is_told_alike_in_every_cut_and_its_connection_can_be_us
     wanted = None
     for cut in range(1, len(ANSWER)):
         async with connected(ANSWER[:cut], ANSWER[cut:]) as (pool, connection):
-            told = await ask(connection)
+            told = await ask(connection, trailers=True)
             wanted = wanted or told.heard
             assert told.heard == wanted, cut
             assert pool.take() is connection, cut
