@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import random
 import shutil
 import signal
@@ -14,12 +13,14 @@ from pathlib import Path
 from types import FrameType
 
 from bench.figures import Measure, Round
+from bench.ground import Ground, Running, program, start_upstream, two_cores
+from bench.interpreter import interpreter
 from bench.load import drive, measure
 from bench.machine import machine, versions
 from bench.plan import TITLES, Case, Plan, PlanFault, read_plan
 from bench.processes import CannotMeasure
 from bench.report import Sitting, write
-from bench.rows import Ground, Running, program, start_row, start_upstream
+from bench.rows import start_row
 
 WARM: Case = Case(377, 32)
 
@@ -61,19 +62,17 @@ def run_round(number: int, plan: Plan, ground: Ground, left_out: dict[str, str])
 
 def sit(plan: Plan) -> int:
     """The whole sitting; 0, or 1 where a row has no figures or failed answers."""
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        raise CannotMeasure("the bench needs two cores: one for the gateway, one for load and upstream")
     program("wrk")
-    os.sched_setaffinity(0, {cores[1]})
+    python = interpreter(plan.python)
+    cores = two_cores()
     left_out: dict[str, str] = {}
     rounds: list[Round] = []
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
-    sitting = Sitting(plan, day, machine(), versions(plan.rows), rounds, left_out)
+    sitting = Sitting(plan, day, machine(), versions(plan.rows, python), rounds, left_out)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scopegate-bench-", ignore_cleanup_errors=True)))
         port, upstream = start_upstream(stack, folder, cores[1])
-        ground = Ground(cores[0], cores[1], folder, port, upstream)
+        ground = Ground(*cores, folder, port, upstream, python)
         for number in range(1, plan.starts + 1):
             rounds.append(run_round(number, plan, ground, left_out))
             written = write(sitting, finished=number == plan.starts)  # what was measured survives an interruption

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.ground import ROOT
 from bench.processes import command as name_of
 from bench.processes import descendants
-from bench.rows import ROOT
 
 
 def command(tmp_path: Path, **variables: str) -> tuple[list[str], dict[str, str]]:
@@ -31,7 +31,7 @@ def test_a_wrong_variable_ends_it_with_one_line_and_2(tmp_path: Path) -> None:
 def test_without_the_programs_it_says_what_installs_them(tmp_path: Path) -> None:
     argv, env = command(tmp_path, PATH=str(tmp_path), BENCH_STARTS="1")
     done = subprocess.run(
-        [argv[0], "-c", "import bench.rows, runpy; bench.rows._SYSTEM = ''; runpy.run_module('bench', run_name='__main__')"],
+        [argv[0], "-c", "import bench.ground, runpy; bench.ground._SYSTEM = ''; runpy.run_module('bench', run_name='__main__')"],
         env=env, cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (2, "bench: wrk is not installed: make bench installs it\n")
@@ -39,7 +39,7 @@ def test_without_the_programs_it_says_what_installs_them(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_broken_off_it_leaves_no_process_and_no_folder(tmp_path: Path, how: signal.Signals) -> None:
-    # Programs that stand in for nginx, which takes connections, and wrk, which never ends.
+    # Programs that stand in for nginx, which answers, and wrk, which never ends.
     (tmp_path / "bin").mkdir()
     for name, text in (("nginx", NGINX), ("wrk", WRK)):
         (tmp_path / "bin" / name).write_text(f"#!{sys.executable}\n{text}")
@@ -69,5 +69,5 @@ NGINX = r"""
 import re, signal, socket, sys
 if "-v" in sys.argv: sys.exit("nginx version: nginx/0.0.0")
 server = socket.create_server(("127.0.0.1", int(re.search(r"listen 127\.0\.0\.1:(\d+)", open(sys.argv[2]).read())[1])))
-while True: server.accept()
+while True: server.accept()[0].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 """
