@@ -5,28 +5,23 @@ from __future__ import annotations
 import datetime
 import random
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
+from bench.command import run, say
 from bench.figures import Measure, Round
 from bench.ground import Ground, Running, program, start_upstream, two_cores
 from bench.interpreter import interpreter
 from bench.load import drive, measure
 from bench.machine import machine, versions
-from bench.plan import TITLES, Case, Plan, PlanFault, read_plan
+from bench.plan import TITLES, Case, Plan
 from bench.processes import CannotMeasure
 from bench.report import Sitting, write
 from bench.rows import start_row
 
 WARM: Case = Case(377, 32)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def run_round(number: int, plan: Plan, ground: Ground, left_out: dict[str, str]) -> Round:
@@ -81,21 +76,5 @@ def sit(plan: Plan) -> int:
     return 1 if left_out else 0
 
 
-def interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def main() -> int:
-    signal.signal(signal.SIGTERM, interrupt)  # so that it ends like Ctrl-C: everything that was started is stopped
-    try:
-        return sit(read_plan())
-    except (PlanFault, CannotMeasure) as fault:
-        say(f"bench: {fault}")
-        return 2
-    except KeyboardInterrupt:
-        say("bench: broken off; everything is stopped. Whole rounds are in the results as a trial")
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(sit))

@@ -35,7 +35,7 @@ class Program:
     """One program with all processes that it starts. ``output`` is where it writes what it has to say."""
 
     def __init__(self, argv: Sequence[str | Path], cores: Sequence[int], output: Path, env: Mapping[str, str] | None = None) -> None:
-        self.name = Path(argv[0]).name if argv[1:2] != ["-m"] else "scopegate"
+        self.name = Path(argv[0]).name if argv[1:2] != ["-m"] else "scopegate" if argv[2] == "gateway" else str(argv[2])
         self._output = output
         # Each is in a session of its own, so that Ctrl-C reaches only us, who end them in order; should we be killed, the kernel tells them.
         pinned = ["taskset", "-c", ",".join(map(str, cores)), "setpriv", "--pdeathsig", "TERM", *map(str, argv)]
