@@ -52,7 +52,8 @@ def test_a_row_has_its_processes_and_asks_the_store_as_often_as_its_name_says(gr
         before = row.lookups()
         ask(row)
         asked = row.lookups() - before
-        assert asked < ASKED / 2 if cached else asked == ASKED  # a lease may run out on a busy machine
+        # On a busy machine a lease may run out; and who had to wait for a connection to the upstream is decided again.
+        assert asked < ASKED / 2 if cached else ASKED <= asked <= 2 * ASKED
         pids = [*row.gateway, *row.store]
     assert [pid for pid in pids if command(pid)] == []
 

@@ -12,19 +12,27 @@ from pathlib import Path
 import pytest
 
 from bench.ground import ROOT
+from bench.processes import arguments, descendants
 from bench.processes import command as name_of
-from bench.processes import descendants
 
 
-def command(tmp_path: Path, **variables: str) -> tuple[list[str], dict[str, str]]:
-    return [sys.executable, "-m", "bench"], {**os.environ, "BENCH_RESULTS": str(tmp_path / "results"), **variables}
+def command(tmp_path: Path, module: str = "bench", **variables: str) -> tuple[list[str], dict[str, str]]:
+    return [sys.executable, "-m", module], {**os.environ, "BENCH_RESULTS": str(tmp_path / "results"), **variables}
 
 
-def test_a_wrong_variable_ends_it_with_one_line_and_2(tmp_path: Path) -> None:
-    argv, env = command(tmp_path, BENCH_ROWS="apache")
+@pytest.mark.parametrize(
+    ("module", "name", "value", "told"),
+    [
+        ("bench", "BENCH_ROWS", "apache", "there is no apache; "),
+        ("bench.footprint", "BENCH_FIGURES", "disk", "there is no disk; "),
+        ("bench.stages", "BENCH_PYTHON", "/dev/null", "/dev/null is no Python that runs here: name the file of one"),
+    ],
+)
+def test_a_wrong_variable_ends_it_with_one_line_and_2(tmp_path: Path, module: str, name: str, value: str, told: str) -> None:
+    argv, env = command(tmp_path, module, **{name: value})
     done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("bench: BENCH_ROWS: there is no apache; ")
+    assert done.stderr.startswith(f"bench: {name}: {told}")
     assert done.stderr.count("\n") == 1
 
 
@@ -58,6 +66,24 @@ def test_broken_off_it_leaves_no_process_and_no_folder(tmp_path: Path, how: sign
     assert said == "bench: broken off; everything is stopped. Whole rounds are in the results as a trial\n"
     assert [pid for pid in tree if Path(f"/proc/{pid}").exists()] == []
     assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+def test_a_footprint_that_is_broken_off_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    argv, env = command(tmp_path, "bench.footprint", BENCH_FIGURES="idle", BENCH_STARTS="100", TMPDIR=str(tmp_path))
+    with subprocess.Popen(argv, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as sitting:
+        deadline = time.monotonic() + 60
+        while "gateway.processes.worker" not in {word for pid in descendants(sitting.pid) for word in arguments(pid)}:
+            if time.monotonic() > deadline or sitting.poll() is not None:
+                sitting.kill()
+            assert sitting.poll() is None
+            time.sleep(0.02)
+        tree = descendants(sitting.pid)
+        sitting.send_signal(signal.SIGTERM)
+        _, said = sitting.communicate(timeout=60)
+    assert sitting.returncode == 130
+    assert said.endswith("bench: broken off; everything is stopped. Whole rounds are in the results as a trial\n")
+    assert [pid for pid in tree if Path(f"/proc/{pid}").exists()] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name != "results"] == []
 
 
 WRK = """
