@@ -34,7 +34,7 @@ format: .venv/dev.stamp ## let the formatter and the linter mend what they can
 
 bench: .venv/dev.stamp ## every gateway in turn, one core each (docs/bench.md); installs nginx, HAProxy, Envoy …
 	@sh bench/install $(BIN)/python
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench && $(BIN)/python -m bench.footprint && $(BIN)/python -m bench.summary
 
 lock: .venv/run.stamp ## write the locks anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements/run.txt

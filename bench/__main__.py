@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 
+from bench.command import run, say
 from bench.figures import Measure, Round
+from bench.ground import Ground, Running, program, start_upstream, two_cores
+from bench.interpreter import interpreter
 from bench.load import drive, measure
 from bench.machine import machine, versions
-from bench.plan import TITLES, Case, Plan, PlanFault, read_plan
+from bench.plan import TITLES, Case, Plan
 from bench.processes import CannotMeasure
 from bench.report import Sitting, write
-from bench.rows import Ground, Running, program, start_row, start_upstream
+from bench.rows import start_row
 
 WARM: Case = Case(377, 32)
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def run_round(number: int, plan: Plan, ground: Ground, left_out: dict[str, str]) -> Round:
@@ -61,19 +57,17 @@ def run_round(number: int, plan: Plan, ground: Ground, left_out: dict[str, str])
 
 def sit(plan: Plan) -> int:
     """The whole sitting; 0, or 1 where a row has no figures or failed answers."""
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        raise CannotMeasure("the bench needs two cores: one for the gateway, one for load and upstream")
     program("wrk")
-    os.sched_setaffinity(0, {cores[1]})
+    python = interpreter(plan.python)
+    cores = two_cores()
     left_out: dict[str, str] = {}
     rounds: list[Round] = []
     day = datetime.datetime.now(datetime.UTC).date().isoformat()
-    sitting = Sitting(plan, day, machine(), versions(plan.rows), rounds, left_out)
+    sitting = Sitting(plan, day, machine(), versions(plan.rows, python), rounds, left_out)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="scopegate-bench-", ignore_cleanup_errors=True)))
         port, upstream = start_upstream(stack, folder, cores[1])
-        ground = Ground(cores[0], cores[1], folder, port, upstream)
+        ground = Ground(*cores, folder, port, upstream, python)
         for number in range(1, plan.starts + 1):
             rounds.append(run_round(number, plan, ground, left_out))
             written = write(sitting, finished=number == plan.starts)  # what was measured survives an interruption
@@ -82,21 +76,5 @@ def sit(plan: Plan) -> int:
     return 1 if left_out else 0
 
 
-def interrupt(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def main() -> int:
-    signal.signal(signal.SIGTERM, interrupt)  # so that it ends like Ctrl-C: everything that was started is stopped
-    try:
-        return sit(read_plan())
-    except (PlanFault, CannotMeasure) as fault:
-        say(f"bench: {fault}")
-        return 2
-    except KeyboardInterrupt:
-        say("bench: broken off; everything is stopped. Whole rounds are in the results as a trial")
-        return 130
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(sit))

@@ -57,10 +57,10 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(statistics.median(ordered), ordered[0], ordered[-1], len(ordered))
 
 
-def ratios(rounds: Iterable[Round], case: str, row: str, field: str) -> Spread | None:
+def ratios(rounds: Iterable[Round], case: str, row: str, field: str, base: str = BASE) -> Spread | None:
     """A field of one row divided by the base's, pair by pair within each round that has both."""
-    pairs = [(each[case][row], each[case][BASE]) for each in rounds if row in each.get(case, {}) and BASE in each[case]]
-    found = [getattr(mine, field) / getattr(base, field) for mine, base in pairs if getattr(base, field)]
+    pairs = [(each[case][row], each[case][base]) for each in rounds if row in each.get(case, {}) and base in each[case]]
+    found = [getattr(mine, field) / getattr(theirs, field) for mine, theirs in pairs if getattr(theirs, field)]
     return spread(found) if found else None
 
 

@@ -6,14 +6,13 @@ import os
 import platform
 import re
 import subprocess
-import sysconfig
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from bench.ground import ROOT, program
+from bench.interpreter import build, facts
 from bench.processes import CannotMeasure
-from bench.rows import ROOT, program
 from gateway import __version__
 
 _ASKED: Final = {
@@ -39,12 +38,13 @@ def machine() -> dict[str, str]:
     }
 
 
-def versions(rows: Iterable[str]) -> dict[str, str]:
-    """What ran: every program of these rows, the load, Scopegate and its Python with their libraries."""
+def versions(rows: Iterable[str], python: Path) -> dict[str, str]:
+    """What ran: every program of these rows, the load, Scopegate and its Python with their libraries. CannotMeasure."""
+    libraries = facts(python, *_LIBRARIES)["libraries"]
     found = {
         "Scopegate": f"{__version__} {commit()}".strip(),
-        "Python": python_build(),
-        "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
+        "Python": build(python),
+        "libraries": ", ".join(f"{name} {version}" for name, version in libraries.items()),
     }
     for name, option in dict.fromkeys([("wrk", "-v"), *(asked for row in rows for asked in _ASKED.get(row, ()))]):
         found[name] = program_version(name, option)
@@ -72,15 +72,3 @@ def commit() -> str:
     except OSError:
         return ""
     return head.stdout.strip() + (", changed" if changed.stdout.strip() else "") if head.returncode == 0 else ""
-
-
-def python_build() -> str:
-    """The interpreter, and how it was built: PGO and LTO make it about an eighth faster."""
-    return build_of(f"{platform.python_implementation()} {platform.python_version()}", sysconfig.get_config_var("CONFIG_ARGS") or "")
-
-
-def build_of(name: str, arguments: str) -> str:
-    """``name`` with what the arguments of its ./configure say."""
-    pgo, lto = "--enable-optimizations" in arguments, bool(re.search(r"--with-lto(?!=no)", arguments))
-    built = {(True, True): "with PGO and LTO", (True, False): "with PGO, without LTO", (False, True): "with LTO, without PGO"}
-    return f"{name}, built {built.get((pgo, lto), 'without PGO and LTO')}"

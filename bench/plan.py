@@ -27,6 +27,14 @@ TITLES: Final = {
     "scopegate-ask": "Scopegate, store asked each time",
     "scopegate-2": "Scopegate, 2 workers",
 }
+FIGURES: Final = {
+    "tokens": "live tokens in a worker's memory",
+    "bodies": "large bodies through a worker",
+    "idle": "idle connections of a worker",
+    "push": "from a change in the store to its drop in a worker",
+    "revoke": "a revoke by the management API",
+    "routes": "a policy of many routes",
+}
 CPU_ONLY: Final = frozenset({"scopegate-2"})  # it shares both cores with load and upstream: its rates and times say nothing
 
 
@@ -57,13 +65,15 @@ class PlanFault(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One sitting. ``seconds`` is how long each figure is measured."""
+    """One sitting. ``seconds`` is how long each figure is measured; ``python`` runs Scopegate, "" for our own."""
 
     rows: tuple[str, ...] = tuple(TITLES)
     cases: tuple[Case, ...] = CASES
     starts: int = ENOUGH_STARTS
     seconds: int = 4
     results: Path = RESULTS
+    python: str = ""
+    figures: tuple[str, ...] = tuple(FIGURES)
 
     @property
     def whole(self) -> bool:
@@ -72,7 +82,7 @@ class Plan:
 
 
 def read_plan(environ: Mapping[str, str] = os.environ) -> Plan:
-    """The plan that BENCH_ROWS, BENCH_CASES, BENCH_STARTS, BENCH_SECONDS and BENCH_RESULTS ask for; PlanFault."""
+    """The plan that the BENCH_* variables ask for; PlanFault."""
     by_id = {case.id: case for case in CASES}
     return Plan(
         rows=_chosen(environ, "BENCH_ROWS", tuple(TITLES)),
@@ -80,6 +90,8 @@ def read_plan(environ: Mapping[str, str] = os.environ) -> Plan:
         starts=_number(environ, "BENCH_STARTS", ENOUGH_STARTS, 100),
         seconds=_number(environ, "BENCH_SECONDS", 4, 60),
         results=Path(environ.get("BENCH_RESULTS") or RESULTS),
+        python=environ.get("BENCH_PYTHON", ""),
+        figures=_chosen(environ, "BENCH_FIGURES", tuple(FIGURES)),
     )
 
 

@@ -35,7 +35,7 @@ class Program:
     """One program with all processes that it starts. ``output`` is where it writes what it has to say."""
 
     def __init__(self, argv: Sequence[str | Path], cores: Sequence[int], output: Path, env: Mapping[str, str] | None = None) -> None:
-        self.name = Path(argv[0]).name if argv[1:2] != ["-m"] else "scopegate"
+        self.name = Path(argv[0]).name if argv[1:2] != ["-m"] else "scopegate" if argv[2] == "gateway" else str(argv[2])
         self._output = output
         # Each is in a session of its own, so that Ctrl-C reaches only us, who end them in order; should we be killed, the kernel tells them.
         pinned = ["taskset", "-c", ",".join(map(str, cores)), "setpriv", "--pdeathsig", "TERM", *map(str, argv)]
@@ -57,6 +57,15 @@ class Program:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise CannotMeasure(f"{self.name} does not start: {self.last_words()}")
             time.sleep(0.02)
+
+    def await_answer(self, port: int) -> None:
+        """Return once it answers a request by HTTP, whatever it says: then the processes that serve are there; CannotMeasure as ``await_port``."""
+        self.await_port(port)
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=START_S) as asking:
+            asking.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            if asking.recv(1):
+                return
+        raise CannotMeasure(f"{self.name} does not answer: {self.last_words()}")
 
     def last_words(self) -> str:
         """The last line that it wrote."""
@@ -111,6 +120,14 @@ def command(pid: int) -> str:
     """What a process is called, "" if it has ended."""
     found = _stat(pid)
     return found[0] if found else ""
+
+
+def arguments(pid: int) -> list[str]:
+    """With what a process was started, [] if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace").split("\0")
+    except OSError:
+        return []
 
 
 def started(pid: int) -> int:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from bench.chart import draw
 from bench.figures import Line, Round, Spread, lines
+from bench.goals import Reached, reached
 from bench.plan import CPU_ONLY, TITLES, Case, Plan
 
 _NOTHING: Final = "\u2013"
@@ -51,6 +52,7 @@ def markdown(sitting: Sitting, tables: Mapping[Case, list[Line]]) -> str:
     out = [f"# The bench of {sitting.day}", "", f"{starts}. Figures are medians with their range; how to read them: docs/bench.md.", "", *facts]
     for case, table in tables.items():
         out += ["", f"## {case.title}", "", *table_lines(table)]
+    out += goal_lines(reached(sitting.rounds))
     if sitting.left_out:
         out += ["", "## Left out", "", *(f"- {TITLES[row]}: {why}" for row, why in sitting.left_out.items())]
     return "\n".join(out) + "\n"
@@ -65,15 +67,27 @@ def table_lines(table: list[Line]) -> list[str]:
     for line in sorted(table, key=lambda each: each.cpu_us.median):
         timed = [_NOTHING] * 4
         if line.row not in CPU_ONLY:
-            timed = [_shown(line.rate, "{:,.0f}"), _shown(line.p50_ms, "{:.2f}"), _shown(line.p99_ms, "{:.2f}"), _shown(line.p99_ratio, "{:.2f}")]
-        store = _shown(line.store_us, "{:.1f}") if line.store_us.high else _NOTHING
+            timed = [shown(line.rate, "{:,.0f}"), shown(line.p50_ms, "{:.2f}"), shown(line.p99_ms, "{:.2f}"), shown(line.p99_ratio, "{:.2f}")]
+        store = shown(line.store_us, "{:.1f}") if line.store_us.high else _NOTHING
         name = TITLES[line.row] + (f" ({line.failed} answers failed)" if line.failed else "")
-        cells = [name, str(line.cpu_us.starts), _shown(line.cpu_us, "{:.1f}"), _shown(line.cpu_ratio, "{:.2f}"), store, *timed]
+        cells = [name, str(line.cpu_us.starts), shown(line.cpu_us, "{:.1f}"), shown(line.cpu_ratio, "{:.2f}"), store, *timed]
         out.append(f"| {' | '.join(cells)} |")
     return out
 
 
-def _shown(figure: Spread | None, form: str) -> str:
+def goal_lines(found: list[Reached]) -> list[str]:
+    """What was to be reached, as a Markdown table."""
+    if not found:
+        return []
+    out = ["", "## To reach", "", "| | starts | ratio | at most | |", "|---|---:|---:|---:|---|"]
+    for each in found:
+        verdict = "holds" if each.holds else "**missed**"
+        out.append(f"| {each.goal.title} | {each.ratio.starts} | {shown(each.ratio, '{:.2f}')} | {each.goal.most:g} | {verdict} |")
+    return out
+
+
+def shown(figure: Spread | None, form: str) -> str:
+    """Median and range of a figure; of a single start just that."""
     if figure is None:
         return _NOTHING
     middle = form.format(figure.median)

@@ -25,11 +25,18 @@ def test_rows_and_cases_come_in_the_order_of_all_however_they_are_named() -> Non
     assert (plan.starts, plan.seconds) == (1, 1)
 
 
+def test_figures_of_the_footprint_and_the_gateways_python_are_chosen() -> None:
+    plan = read_plan({"BENCH_FIGURES": "push,tokens", "BENCH_PYTHON": "/usr/bin/python3"})
+    assert (plan.figures, plan.python) == (("tokens", "push"), "/usr/bin/python3")
+    assert plan.whole  # of the rows and cases nothing was left out
+
+
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
         ("BENCH_ROWS", "nginx,apache", "there is no apache; name some of direct, nginx"),
         ("BENCH_CASES", "377x33", "there is no 377x33; name some of 377x32"),
+        ("BENCH_FIGURES", "disk", "there is no disk; name some of tokens, bodies"),
         ("BENCH_STARTS", "0", "write a whole number from 1 to 100"),
         ("BENCH_SECONDS", "half", "write a whole number from 1 to 60"),
     ],

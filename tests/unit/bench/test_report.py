@@ -45,6 +45,15 @@ def test_the_table_has_median_range_ratio_starts_machine_and_versions(tmp_path: 
     assert "| Scopegate, cached | 2 | 70.0 (60.0\u201380.0) | 1.40 (1.20\u20131.60) | 12.0 (12.0\u201312.0) | 20,000 (20,000\u201320,000) |" in table
 
 
+def test_what_was_to_be_reached_is_told_with_whether_it_was(tmp_path: Path) -> None:
+    plan = Plan(rows=("nginx-lua", "scopegate", "scopegate-ask"), cases=(Case(377, 32),), starts=1, results=tmp_path)
+    rounds = [{"377x32": {"nginx-lua": measure(50.0), "scopegate": measure(60.0), "scopegate-ask": measure(75.0)}}]
+    table = Path(write(sitting(plan, rounds), finished=True)[0]).read_text("utf-8")
+    assert "## To reach" in table
+    assert "| CPU of Scopegate, cached, to nginx + Lua + Redis: 377 bytes, 32 connections | 1 | 1.20 | 1 | **missed** |" in table
+    assert "| CPU of Scopegate, store asked each time, to nginx + Lua + Redis: 377 bytes, 32 connections | 1 | 1.50 | 1.5 | holds |" in table
+
+
 def test_two_workers_on_the_cores_of_the_load_show_no_rate_and_no_times(tmp_path: Path) -> None:
     plan = Plan(rows=("scopegate-2",), cases=(Case(377, 32),), starts=1, results=tmp_path)
     table = Path(write(sitting(plan, [{"377x32": {"scopegate-2": measure(60.0)}}]), finished=True)[0]).read_text("utf-8")

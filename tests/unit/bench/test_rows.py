@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.machine import build_of
+from bench.ground import configured, program, worklogs
 from bench.plan import LARGE, SMALL
 from bench.processes import CannotMeasure
-from bench.rows import configured, program, worklogs
 from gateway.policy_file.load import load_policy
 from gateway.settings import check_policy_fits, load_settings
 
@@ -37,15 +36,3 @@ def test_the_gateway_takes_the_configuration_of_its_row_and_a_policy_that_fits(t
 def test_a_program_that_is_not_installed_is_told_with_what_to_do() -> None:
     with pytest.raises(CannotMeasure, match="no-such-proxy is not installed: make bench installs it"):
         program("no-such-proxy")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ("'--enable-optimizations' '--with-lto'", "with PGO and LTO"),
-        ("'--enable-optimizations' '--with-lto=no'", "with PGO, without LTO"),
-        ("'--prefix=/usr'", "without PGO and LTO"),
-    ],
-)
-def test_how_python_was_built_is_read_from_its_configure_line(arguments: str, told: str) -> None:
-    assert build_of("CPython 3.11.2", arguments) == f"CPython 3.11.2, built {told}"

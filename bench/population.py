@@ -1,0 +1,99 @@
+"""Many tokens at once in a store: made by the script that makes each, many in one round trip; and used, each once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+import uvloop
+
+from bench.plan import SMALL
+from bench.processes import CannotMeasure
+from gateway.core.token_text import TokenText, digest, make_token
+from gateway.ports import StoreUnavailable, TokenDraft
+from gateway.store.connection import StoreOptions
+from gateway.store.records import draft_fields
+from gateway.store.scripts import CREATE
+from gateway.store.server import Store
+from gateway.store.session import Session
+
+TOKENS_AN_OWNER: Final = 20
+GRANTS: Final = (("worklogs:manage",), ("worklogs:view", "plans:view"), ("worklogs:view", "teams:view", "accounts:manage"), ("worklogs:manage", "plans:manage"))
+_YEAR_MS: Final = 365 * 86_400_000
+_BATCH: Final = 500
+_IN_FLIGHT: Final = 64  # requests sent before their answers are read; together shorter than what the gateway lets wait
+
+
+def populate(options: StoreOptions, count: int) -> list[TokenText]:
+    """That many new tokens, of some thousands of owners and with some combinations of grants. CannotMeasure."""
+    try:
+        return uvloop.run(_populate(options, count))
+    except StoreUnavailable as why:
+        raise CannotMeasure(f"the store takes no tokens: {why}") from None
+
+
+async def _populate(options: StoreOptions, count: int) -> list[TokenText]:
+    made = [make_token("sgt", os.urandom) for _ in range(count)]
+    store = Store(options)
+    await store.start()
+    try:
+        async with store.session() as (session, _):
+            (loaded,) = await session.write(("SCRIPT", "LOAD", CREATE.text))
+            numbered = enumerate(made)
+            while batch := list(islice(numbered, _BATCH)):
+                commands = []
+                for number, token in batch:
+                    grants = GRANTS[number % len(GRANTS)]
+                    draft = TokenDraft(
+                        token.id, digest(token.text), f"job {number}", f"user-{number // TOKENS_AN_OWNER:06}", "custom", grants, (), _YEAR_MS, (), ""
+                    )
+                    keys = (store.keys.live(token.id), store.keys.info(token.id))
+                    commands.append(("EVALSHA", loaded, 2, *keys, draft.lifetime_ms, *draft_fields(draft)))
+                replies = await session.write(*commands)
+                if any(reply[0] != b"done" for reply in replies):
+                    raise StoreUnavailable("a token could not be made")
+            await _grow_up(session, options)
+    finally:
+        await store.close()
+    return made
+
+
+async def _grow_up(session: Session, options: StoreOptions) -> None:
+    """Wait until the server has run for longer than a lease: one that has just started may have forgotten a worker, so changes wait for a whole
+    lease there, which is not what is measured."""
+    while True:
+        (info,) = await session.ask(("INFO", "server"))
+        if int(info.partition(b"uptime_in_seconds:")[2].split()[0]) > options.lease_s + 1:
+            return
+        await asyncio.sleep(0.1)
+
+
+def use(port: int, tokens: Sequence[TokenText]) -> None:
+    """A request with each of them, on one connection. CannotMeasure where one is not answered with what the upstream says."""
+    try:
+        _use(port, tokens)
+    except OSError as error:
+        raise CannotMeasure(f"the gateway does not answer all of {len(tokens):,} tokens: {error}") from None
+
+
+def _use(port: int, tokens: Sequence[TokenText]) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        for at in range(0, len(tokens), _IN_FLIGHT):
+            batch = tokens[at : at + _IN_FLIGHT]
+            client.sendall(b"".join(_request(token.text) for token in batch))
+            answers = b""
+            while answers.count(b"\r\n\r\n") < len(batch) or not answers.endswith(bytes(SMALL)):
+                piece = client.recv(1 << 20)
+                if not piece:
+                    raise CannotMeasure("the gateway closed a connection before it had answered all that came on it")
+                answers += piece
+                if answers.count(b"HTTP/1.1 ") != answers.count(b"HTTP/1.1 200 "):
+                    raise CannotMeasure("the gateway refuses tokens that are good")
+
+
+def _request(token: str) -> bytes:
+    return f"GET /4/worklogs HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode("ascii")
