@@ -145,7 +145,11 @@ class _TlsConnection(Connection):
 async def connect(options: StoreOptions, protocol: int = 2) -> AbstractConnection:
     """An open connection; the caller limits the time. redis-py's errors as they come."""
     connection = new_connection(options, protocol)
-    await connection.connect()  # type: ignore[no-untyped-call]
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:  # redis-py leaves the socket of a handshake that was broken off open
+        await connection.disconnect(nowait=True)
+        raise
     return connection
 
 

@@ -121,6 +121,7 @@ class Link(asyncio.Protocol):
     # -- connecting
 
     async def _connect(self) -> None:
+        connection = None
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 connection = await connect(self._options, protocol=3)
@@ -129,7 +130,12 @@ class Link(asyncio.Protocol):
                     reply = await read_reply(connection)
                     if isinstance(reply, Exception):
                         raise reply  # noqa: TRY301 - it goes the way of all other failures
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+        except BaseException as error:
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+            if not isinstance(error, Exception):
+                raise
+            # Whatever it is, nobody may wait for ever.
             self._connecting = None
             self._fail(unavailable(error, self._options))
             return

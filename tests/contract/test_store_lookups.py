@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from gateway.flow.issuance import Issuance
 from gateway.ports import StoreUnavailable
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
+from gateway.store.link import RECONNECT_S
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 from gateway.store.token_store import RedisTokenStore
@@ -294,3 +296,26 @@ async def test_regenerated_record_holds_both_digests(tokens: RedisTokenStore, is
     assert record is not None
     assert (record.digest, record.previous, record.version) == (digest(issued.secret), digest(token.text), 2)
     assert issued.secret not in repr(record)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_connections_whose_beginning_fails_are_closed_without_the_garbage_collector(own_server: EmbeddedStore, tmp_path: Path, frozen: bool) -> None:
+    """Seen to fail (refused) without ``disconnect`` in the link. The one in ``connect`` is for a Python whose StreamWriter has no finaliser."""
+    async with opened(StoreOptions(own_server.url, tmp_path / "data", timeout_s=0.2)) as store:
+        tokens = RedisTokenStore(store, records=100)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        assert own_server.pid
+        if frozen:
+            os.kill(own_server.pid, signal.SIGSTOP)
+        else:
+            assert ask(own_server.socket, "ACL", "SETUSER", "default", "-client|tracking", timeout_s=5) == b"+OK"
+        gc.disable()
+        try:
+            for _ in range(5):
+                with pytest.raises(StoreUnavailable):
+                    await tokens.fetch(NOBODY)
+                await asyncio.sleep(RECONNECT_S)
+            assert len(list(Path("/proc/self/fd").iterdir())) <= before
+        finally:
+            gc.enable()
+            os.kill(own_server.pid, signal.SIGCONT)
