@@ -82,7 +82,7 @@ class ManagementApp:
         while True:
             await asyncio.sleep(_STORE_WATCH_S)
             try:
-                await self._store.ping()
+                await self._store.ping(changes=True)
             except StoreUnavailable as why:
                 if usable:
                     LOG.error("%s; until then requests that need it are answered 503", why)  # noqa: TRY400 - one plain line
