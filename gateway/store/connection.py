@@ -163,8 +163,7 @@ def unavailable(error: BaseException, options: StoreOptions, *, written: bool = 
         return StoreUnavailable(f"{where} did not answer within {options.timeout_s * 1000:g} ms (store.timeout)", written=written)
     code = _code(cause)
     if code in _ADVICE:
-        # The server refused before it did anything.
-        return StoreUnavailable(f"{where} {_ADVICE[code]}")
+        return StoreUnavailable(f"{where} {_ADVICE[code]}", written=written)
     if code:
         return StoreUnavailable(f"{where} refused a command: {code}", written=written)
     handshake = tls.trouble(cause, options.tls)
@@ -174,6 +173,11 @@ def unavailable(error: BaseException, options: StoreOptions, *, written: bool = 
     if reason == _LOST and urlsplit(options.url).scheme == "rediss":
         return StoreUnavailable(f"{where} {tls.closed(options.tls)}", written=written)
     return StoreUnavailable(f"{where} cannot be reached: {reason}; start it, or mend store.url", written=written)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server itself said no, and so did nothing."""
+    return bool(_code(_cause(error)))
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -214,7 +215,49 @@ async def test_store_that_takes_no_change_is_unavailable_and_nothing_was_written
     with pytest.raises(StoreUnavailable, match=told) as refused:
         await register.suspend(token.id)
     assert not refused.value.written
+    ask(own_server.socket, "REPLICAOF", "NO", "ONE", timeout_s=5)  # a replica is asked nothing
     record = (await RedisTokenStore(store).fetch(token.id)).record
     assert record is not None
     assert (record.state, record.digest) == ("active", digest(token.text))
+    await store.close()
+
+
+async def test_what_fails_after_a_change_was_made_says_that_it_may_have_been(own_server: EmbeddedStore, tmp_path: Path) -> None:
+    """Seen to fail with a refusal's ``written`` left out."""
+    store = Store(StoreOptions(own_server.url, tmp_path / "data", timeout_s=5, embedded=True))
+    await store.start()
+    register, token = RedisTokenRegister(store), make_token("sgt", os.urandom)
+    assert await created(register, token) == "done"
+    assert ask(own_server.socket, "ACL", "SETUSER", "default", "-zscore", timeout_s=5) == b"+OK"
+    with pytest.raises(StoreUnavailable, match="does not let this user") as refused:
+        await register.suspend(token.id)
+    assert refused.value.written
+    assert ask(own_server.socket, "ACL", "SETUSER", "default", "+zscore", timeout_s=5) == b"+OK"
+    record, _ = await register.record(token.id)
+    assert record is not None
+    assert record.state == "suspended"
+    await store.close()
+
+
+@pytest.mark.parametrize("met_before", [False, True])
+async def test_store_that_hangs_is_waited_for_once_by_a_change(own_server: EmbeddedStore, tmp_path: Path, met_before: bool) -> None:
+    """Seen to fail with ``listen`` before the session."""
+    limit_s = 1.0
+    store = Store(StoreOptions(own_server.url, tmp_path / "data", timeout_s=limit_s, embedded=True, alone=True))
+    await store.start()
+    register, token = RedisTokenRegister(store), make_token("sgt", os.urandom)
+    assert await created(register, token) == "done"
+    if met_before:
+        await register.suspend(token.id)
+    assert own_server.pid
+    os.kill(own_server.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"did not answer within 1000 ms") as refused:
+                await register.revoke(token.id)
+            assert not refused.value.written
+        assert time.monotonic() - begun < 2 * limit_s * 1.6
+    finally:
+        os.kill(own_server.pid, signal.SIGCONT)
     await store.close()
