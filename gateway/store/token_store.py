@@ -53,6 +53,11 @@ class RedisTokenStore:
             store.link.on_up = self._beat
             store.link.on_down = self._cache.drop_all
 
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many records of live tokens are remembered, and how many negative entries: ended, or never there."""
+        return self._cache.held
+
     # -- asking
 
     def call(self, token_id: str, found: Found) -> None:
