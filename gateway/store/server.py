@@ -56,17 +56,12 @@ class Store:
 
     async def ping(self, *, changes: bool = False) -> None:
         """StoreUnavailable unless the store answers look-ups and is the one that we know; with ``changes``, unless it takes changes too."""
-        found, tried = await self.link.ask([("GET", self.keys.meta), self.trial])
+        found, tried = await self.link.ask([("GET", self.keys.meta), trial(self.keys)])
         if isinstance(found, Exception):
             raise unavailable(found, self.options)
         self.identity.confirm(found)
         if isinstance(tried, Exception) and (changes or is_read_only(tried)):
             raise unavailable(tried, self.options)
-
-    @property
-    def trial(self) -> Command:
-        """A change that changes nothing, but is refused where a change would be: by a replica, and where memory or disk are full."""
-        return ("ZADD", self.keys.workers, "XX", 0, "-")
 
     async def close(self) -> None:
         """End all connections."""
@@ -91,6 +86,11 @@ class Store:
         await session.settle()
         found: bytes = (await session.ask(("GET", self.keys.meta)))[0]  # of two first starts at once, one wins
         return found
+
+
+def trial(keys: Keys) -> Command:
+    """A change that changes nothing, but is refused where a change would be: by a replica, and where memory or disk are full."""
+    return ("ZADD", keys.workers, "XX", 0, "-")
 
 
 def is_read_only(reply: object) -> bool:

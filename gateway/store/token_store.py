@@ -22,7 +22,7 @@ from gateway.store.connection import unavailable
 from gateway.store.record_cache import RecordCache, boot_s
 from gateway.store.records import LiveReader
 from gateway.store.scripts import HEARTBEAT
-from gateway.store.server import Store, is_read_only, milliseconds
+from gateway.store.server import Store, is_read_only, milliseconds, trial
 from gateway.store.session import Command
 
 Found = Callable[[Lookup | StoreUnavailable], None]
@@ -208,7 +208,7 @@ class RedisTokenStore:
         link = self._store.link
         if link.up and not self._closed:
             keys = self._store.keys
-            commands: list[Command] = [self._store.trial]
+            commands: list[Command] = [trial(keys)]
             if self._caching:
                 commands.append(("EVAL", HEARTBEAT.text, 2, keys.workers, keys.meta, self.worker, int(self._lease_s * 1000)))
             link.call(commands, partial(self._beaten, boot_s()))

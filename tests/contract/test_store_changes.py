@@ -200,7 +200,7 @@ async def test_server_of_the_operators_own_without_append_only_file_carries_on(o
         (("CONFIG", "SET", "maxmemory", "1"), "is full"),
         (("REPLICAOF", "127.0.0.1", "1"), "read-only replica"),
         (("ACL", "SETUSER", "default", "-evalsha", "-eval"), "does not let this user"),
-        (("CONFIG", "SET", "min-replicas-to-write", "3"), "refused a command: NOREPLICAS"),
+        (("CONFIG", "SET", "min-replicas-to-write", "3"), "too few replicas follow it"),
     ],
     ids=["full", "read-only", "narrow ACL", "too few replicas"],
 )

@@ -132,25 +132,11 @@ def make_room(site: Site) -> None:
 
 
 def load(site: Site) -> None:
-    """Start it anew on data that take long to load; it answers LOADING meanwhile."""
-    with site.server.client() as client:
-        for number in range(900):
-            client.set(f"filler:{number}", os.urandom(1024))
-        client.bgrewriteaof()
-        eventually(lambda: not any(client.info("persistence")[key] for key in ("aof_rewrite_in_progress", "aof_rewrite_scheduled")), "an AOF of one piece")
-    site.server.kill()
-    slowly = {"key-load-delay": 10_000, "loading-process-events-interval-bytes": 1024}
-    site.server.settings |= slowly
-    site.server.start()
-    for name in slowly:
-        del site.server.settings[name]
+    site.server.load_slowly()
 
 
 def finish_loading(site: Site) -> None:
-    with site.server.client() as client:
-        client.config_set("key-load-delay", "0")
-        eventually(site.server.answers, "a server that has loaded its data")
-        client.delete(*(f"filler:{number}" for number in range(900)))
+    site.server.finish_loading()
 
 
 def change_password(site: Site) -> None:

@@ -13,8 +13,9 @@ class Relay:
     """Listens on a free port of 127.0.0.1 and passes bytes on to ``target``. What is set counts from the next bytes on, also on open connections.
 
     ``delay_s``: each piece from the server comes so much later. ``lose_reply_to``: once a client has said this, nothing more from the server
-    reaches it on this connection. ``lose_request``: from these bytes on, nothing of the client reaches the server. ``connections`` counts those
-    that were made to the relay, whether or not the server took them.
+    reaches it on this connection. ``lose_request``: from these bytes on, nothing of the client reaches the server. ``rewrite``: what the server says
+    of itself, and what is heard instead, of the same length. ``connections`` counts those that were made to the relay, whether or not the server
+    took them.
     """
 
     def __init__(self, target: int) -> None:
@@ -23,6 +24,7 @@ class Relay:
         self.delay_s = 0.0
         self.lose_reply_to: bytes | None = None
         self.lose_request: bytes | None = None
+        self.rewrite: tuple[bytes, bytes] = (b"", b"")
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = self._listen(0)
@@ -120,5 +122,6 @@ class _Passage:
         while data := self._server.recv(65536):
             if self._relay.delay_s:
                 time.sleep(self._relay.delay_s)
+            said, heard = self._relay.rewrite
             if not self._deaf:
-                self._client.sendall(data)
+                self._client.sendall(data.replace(said, heard) if said else data)

@@ -17,6 +17,7 @@ from tests.harness.waiting import eventually
 
 USER: Final = "gate"
 PASSWORD: Final = "s3cret-of-the-store"
+_FILLERS: Final = 900
 
 
 class Kept(NamedTuple):
@@ -57,6 +58,11 @@ class ValkeyServer(RedisServer):
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.thaw()
+        super().stop(by)
+
     def kill(self) -> None:
         if self.process is not None:
             os.kill(self.process.pid, signal.SIGKILL)
@@ -70,6 +76,26 @@ class ValkeyServer(RedisServer):
                 return client.get("no:such:key") is None
         except redis.RedisError:
             return False
+
+    def load_slowly(self) -> None:
+        """Start it anew on data that take ten seconds to load: it answers LOADING meanwhile."""
+        with self.client() as client:
+            for number in range(_FILLERS):
+                client.set(f"filler:{number}", os.urandom(1024))
+            client.bgrewriteaof()
+            under_way = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
+            eventually(lambda: not any(client.info("persistence")[key] for key in under_way), "all data in one piece")
+        self.kill()
+        kept = self.settings
+        self.settings = {**kept, "key-load-delay": 10_000, "loading-process-events-interval-bytes": 1024}
+        self.start()
+        self.settings = kept
+
+    def finish_loading(self) -> None:
+        with self.client() as client:
+            client.config_set("key-load-delay", "0")
+            eventually(self.answers, "a server that has loaded its data")
+            client.delete(*(f"filler:{number}" for number in range(_FILLERS)))
 
     def dump(self) -> list[Kept]:
         """All that is in it."""
