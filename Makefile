@@ -4,16 +4,19 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check lint types imports format lock bench clean
+.PHONY: help demo test revocation check lint types imports format lock bench clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: .venv/run.stamp ## the gateway with a sample upstream, a token and curl lines; Ctrl-C ends it
 	@exec $(BIN)/python -m gateway demo
 
 test: .venv/dev.stamp .venv/system.stamp ## every test
 	@$(BIN)/python -m pytest tests
+
+revocation: .venv/dev.stamp ## 200 ends of tokens on three nodes, under load and at rest, with their figures (REVOKES=N: so many)
+	@REVOKES=$(or $(REVOKES),200) $(BIN)/python -m pytest -s --timeout 1800 tests/fault/test_revocation_on_nodes.py -k once_an_end_is_answered
 
 check: lint types imports ## linter, formatter, strict types, import contract
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import uvloop
 
+from gateway.core.scope import parse_grants
 from gateway.core.token_record import ACTIVE, LiveRecord
 from gateway.core.token_text import digest, make_token
-from gateway.core.scope import parse_grants
 from gateway.flow.engine import Engine
 from gateway.inbound.account import Account
 from gateway.inbound.connection import ClientConnection
@@ -82,7 +82,7 @@ async def main(rounds: int = 40, count: int = 1000) -> float:
     cache.keep(token.id, record, live=True)
     tokens.at_hand, tokens.is_secret_of = cache.at_hand, cache.is_secret_of
     log = AccessLog(str(folder / "log"))
-    account = Account(Counters(), log, SimpleNamespace(used=lambda *_: None))  # type: ignore[arg-type]
+    account = Account(Counters(), log, SimpleNamespace(used=lambda *_: None), str)  # type: ignore[arg-type]
     engine = Engine(parse_policy(POLICY, "p"), tokens, SimpleNamespace(), "sgt")  # type: ignore[arg-type]
     plane = DataPlane(settings, engine, tokens, account, asyncio.get_running_loop())
     pool = next(iter(plane._upstreams.values())).pool

@@ -108,7 +108,7 @@ def stages(gateway: Gateway, text: str, lookup: Lookup) -> list[Stage]:
     """All stages of a request with this token, in their order. ``lookup`` is the store's answer to it."""
     plane, policy = gateway.plane, gateway.plane.engine.policy
     head = f"GET {TARGET} HTTP/1.1\r\n{FIELDS}Authorization: Bearer {text}\r\n\r\n".encode("ascii")
-    parser = RequestParser(plane.settings.limits, plane.loop)
+    parser = RequestParser(plane.settings.limits)
     parsed = parser.head(head)
     request = GatewayRequest(parsed, plane.names, http10=False)
     opening = plane.engine.open(request.method, request.target, request.authorizations)

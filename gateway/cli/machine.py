@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import os
 import pwd
@@ -15,6 +14,7 @@ from typing import Final
 
 from gateway.core.finding import Finding, fail, ok, warn
 from gateway.inbound.parser import check_parser
+from gateway.management.server import check_server
 from gateway.policy_file.document import DocumentFault
 from gateway.processes.listening import CannotServe, listen
 from gateway.settings import Address, Settings, ensure_admin_key
@@ -120,13 +120,9 @@ def descriptors(settings: Settings, limit: int) -> Finding:
 
 
 def parser(settings: Settings) -> Finding:
-    """Is aiohttp's C parser there, with our limits in force?"""
-    loop = asyncio.new_event_loop()
-    try:
-        why = check_parser(settings.limits, loop)
-    finally:
-        loop.close()
-    return fail("parser", why) if why else ok("parser", "aiohttp's C parser, limits in force")
+    """Are the C parsers there, and strict?"""
+    why = check_parser(settings.limits) or check_server()
+    return fail("parser", why) if why else ok("parser", "httptools and aiohttp's C parser, strict")
 
 
 def _key_file(path: Path, advice: str) -> Finding:

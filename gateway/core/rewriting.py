@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from gateway.core.forwarding import CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE
+from gateway.core.forwarding import CACHE_CONTROL, CONTENT_ENCODING
 
 
 class BodyRewriter:
@@ -58,14 +58,10 @@ class BodyRewriter:
         return 0
 
 
-def is_rewritable(status: int, special: Iterable[tuple[int, bytes, bytes]]) -> bool:
+def is_rewritable(status: int, media: bytes, special: Iterable[tuple[int, bytes, bytes]]) -> bool:
     """Whether a body is JSON that may be changed: not a part (206), not coded, not marked no-transform (RFC 9111 section 5.2.2.6).
-    A 304 tells no type and is taken for one."""
-    json_type, told = False, False
+    ``media`` is the content type in small letters, without parameters. A 304 tells none and is taken for JSON."""
     for kind, _, value in special:
-        if kind == CONTENT_TYPE:
-            media = value.partition(b";")[0].strip(b" \t").lower()
-            told, json_type = True, media == b"application/json" or media.endswith(b"+json")
-        elif kind == CONTENT_ENCODING or (kind == CACHE_CONTROL and b"no-transform" in value.lower()):
+        if kind == CONTENT_ENCODING or (kind == CACHE_CONTROL and b"no-transform" in value.lower()):
             return False
-    return status != 206 and (json_type or (status == 304 and not told))
+    return status != 206 and (media == b"application/json" or media.endswith(b"+json") or (status == 304 and not media))

@@ -30,7 +30,6 @@ LINGER_S: Final = 2.0
 STEPS_A_TURN: Final = 8
 EMPTY_LINES: Final = 64  # bytes of them before a request line
 _FIRST_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_LINE_LIMIT_SLACK: Final = 2
 _NEVER: Final = float("inf")
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for no time: RFC 9112 section 9.6 asks for a reset where a message is not whole
 _NOBODY: Final = IPv4Address(0)  # a peer that was gone before it could be asked for
@@ -51,7 +50,7 @@ class ClientConnection(asyncio.Protocol):
         self.write_full = False  # the client does not read its answers
         self.forwarded_for_host = b""  # whose X-Forwarded block is in ``forwarded``
         self.forwarded = b""
-        self._parser = RequestParser(plane.settings.limits, plane.loop)
+        self._parser = RequestParser(plane.settings.limits)
         self._scanned = 0
         self._skipped = 0  # bytes of empty lines
         self._remaining = 0  # bytes of a body whose length was told
@@ -189,63 +188,75 @@ class ClientConnection(asyncio.Protocol):
     # -- a head
 
     def _take_head(self) -> bool:
-        limits, data = self.plane.settings.limits, self.pending
-        if data[0] in b"\r\n":  # RFC 9112 section 2.2: empty lines before a request line are skipped, some of them
-            rest = data.lstrip(b"\r\n")
-            self._skipped += len(data) - len(rest)
-            if self._skipped > EMPTY_LINES:
-                raise HeadFault("request_invalid", "Too many empty lines before the request line.")
-            data = self.pending = rest
+        """Begin the exchange of a request whose head is there, whole."""
+        plane, data = self.plane, self.pending
+        limits = plane.settings.limits
+        if data[0] in b"\r\n":
+            data = self._without_empty_lines(data)
             if not data:
                 return False
+        line_end = data.find(b"\r\n", 0, limits.request_line + 2)
+        end = data.find(b"\r\n\r\n", self._scanned) + 4
+        if line_end < 0 or end < 4:
+            self._look_at_part(data, line_end)
+            return False
+        if end > limits.head:
+            raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
+        if end == len(data):
+            head, self.pending = data, b""
+        else:
+            head, self.pending = data[:end], data[end:]
+        self._scanned = self._skipped = 0
+        self._head_since = 0.0
+        self._discarded = -1
+        request = GatewayRequest(self._parser.head(head), plane.names)
+        if head.count(plane.token_mark) > len(request.authorizations):
+            request.drop_tokens(plane.token_form)
+        if request.has_body:
+            self._remaining, self._chunked = request.length, request.chunked
+            if self._remaining:
+                self._parser.skip_body()
+            self._deadline = plane.now + limits.body_idle_s
+        elif request.target == HEALTH_PATH and request.method in {"GET", "HEAD"}:
+            self._answer_health(request)
+            return True
+        else:
+            self._deadline = _NEVER
+        self.exchange = exchange = Exchange(self, request)
+        exchange.start()
+        return True
+
+    def _without_empty_lines(self, data: bytes) -> bytes:
+        """RFC 9112 section 2.2: empty lines before a request line are skipped, some of them."""
+        rest = data.lstrip(b"\r\n")
+        self._skipped += len(data) - len(rest)
+        if self._skipped > EMPTY_LINES:
+            raise HeadFault("request_invalid", "Too many empty lines before the request line.")
+        self.pending = rest
+        return rest
+
+    def _look_at_part(self, data: bytes, line_end: int) -> None:
+        """A head that is not whole yet: what is wrong already is told, for the rest there is a time."""
+        limits = self.plane.settings.limits
         if not self._head_since:
             self._head_since = self.plane.now or 1.0
             self._deadline = self.plane.now + limits.header_timeout_s
-        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3))
-        line_end = data.find(b"\r\n", 0, limits.request_line + _LINE_LIMIT_SLACK)
         if line_end < 0:
             if data[0] not in _FIRST_BYTES:
                 raise HeadFault("request_invalid", "This is not HTTP.")
             if len(data) > limits.request_line:
                 raise HeadFault("uri_too_long", f"The request line may be {limits.request_line} bytes long.")
-        line = data[: max(line_end, 0)]
-        if line_end >= 0 and not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
-            check_request_line(line)
-        if line.count(b" ") > 2:  # llhttp takes more blanks than RFC 9112 section 3 has
-            raise classify(line + b"\r\n\r\n")
-        if end < 0:
-            if len(data) > limits.head:
-                raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
-            if b"\n\n" in data or b"\n\r\n" in data[max(0, line_end + 2) :]:
-                raise HeadFault("request_invalid", "Lines end with CR LF.")
-            self._scanned = len(data)
-            return False
-        end += 4
-        if end > limits.head:
+        else:
+            line = data[:line_end]
+            if not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
+                check_request_line(line)
+            if line.count(b" ") > 2:
+                raise classify(line + b"\r\n\r\n")
+        if len(data) > limits.head:
             raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
-        head, self.pending = data[:end], data[end:]
-        self._scanned = self._skipped = 0
-        if head.count(b"\r\n") - 2 > limits.headers:
-            raise HeadFault("headers_too_large", f"A request may have {limits.headers} fields.")
-        self._begin(head, http10=line.endswith(b"0"))
-        return True
-
-    def _begin(self, head: bytes, *, http10: bool) -> None:
-        plane = self.plane
-        request = GatewayRequest(self._parser.head(head), plane.names, http10=http10)
-        if head.count(plane.token_mark) > len(request.authorizations):
-            request.drop_tokens(plane.token_form)
-        self._remaining, self._chunked = request.length, request.chunked
-        if self._remaining:
-            self._parser.skip_body()
-        self._discarded = -1
-        self._deadline = plane.now + plane.settings.limits.body_idle_s if request.length or request.chunked else _NEVER
-        self._head_since = 0.0
-        if request.target == HEALTH_PATH and not self.reading_body and request.method in {"GET", "HEAD"}:
-            self._answer_health(request)
-            return
-        self.exchange = Exchange(self, request)
-        self.exchange.start()
+        if b"\n\n" in data or b"\n\r\n" in data[max(0, line_end + 2) :]:
+            raise HeadFault("request_invalid", "Lines end with CR LF.")
+        self._scanned = max(0, len(data) - 3)
 
     def _answer_health(self, request: GatewayRequest) -> None:
         """The data port's own health, told to anyone, and counted nowhere."""
@@ -312,8 +323,11 @@ class ClientConnection(asyncio.Protocol):
         return True
 
     def take_body(self) -> None:
-        """The exchange can take (more of) the body."""
-        self._work()
+        """The exchange can take (more of) the body: of what has come already it gets all before it sends its head."""
+        if not self._working:
+            self._work()
+        elif self.pending and self.reading_body:
+            self._take_body()
 
     # -- a tunnel
 
@@ -343,12 +357,13 @@ class ClientConnection(asyncio.Protocol):
         self.exchange = None
         if not keep:
             self.close(linger=self.reading_body)
-        elif self.reading_body:
+            return
+        if self.reading_body:
             self._discarded = 0  # the answer came before the whole body: the rest is thrown away, up to a limit
             self._deadline = self.plane.now + self.plane.settings.limits.body_idle_s
-            self._work()
         else:
             self._ready_for_next()
+        if self.pending or self.half_closed or not self._reading:
             self._work()
 
     def may_keep(self) -> bool:

@@ -41,12 +41,12 @@ def interim_lines(status: int, fields: RawFields) -> list[bytes]:
     return [b"HTTP/1.1 %d %s\r\n" % (status, _INTERIM_PHRASES.get(status, b"Interim")), *passed_lines(fields), b"\r\n"]
 
 
-def switch_lines(fields: RawFields, request_id: str) -> list[bytes]:
+def switch_lines(fields: RawFields, id_line: bytes) -> list[bytes]:
     """The 101 that opens a WebSocket (RFC 6455 section 4.2.2), with what the upstream said in it."""
     lines = passed_lines(fields, frozenset({b"upgrade", b"connection"}))
     return [
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Request-Id: ",
-        request_id.encode("ascii"),
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+        id_line,
         b"\r\n",
         *lines,
         b"\r\n",
@@ -60,39 +60,39 @@ def health_answer(*, head: bool, close: bool, http10: bool) -> bytes:
 
 
 class AnswerFraming:
-    """How one answer is framed for its client. ``lines`` is its head, to be joined; ``chunked``: pieces of the body go as chunks;
-    ``until_close``: the body ends with the connection. ``body_bytes`` counts the body as the client gets it."""
+    """How one answer is framed for its client. ``lines`` is its head, without the line that Connection may need and the empty one, to be joined
+    by CR LF; ``chunked``: pieces of the body go as chunks; ``until_close``: the body ends with the connection. ``plain``: pieces of the body go as
+    they come. ``body_bytes`` counts the body as the client gets it."""
 
-    __slots__ = ("_rewriter", "body_bytes", "chunked", "event_stream", "lines", "until_close")
+    __slots__ = ("_rewriter", "body_bytes", "chunked", "event_stream", "lines", "plain", "until_close")
 
-    def __init__(self, head: AnswerHead, request: GatewayRequest, upstream: UpstreamRoute, request_id: str) -> None:
+    def __init__(self, head: AnswerHead, request: GatewayRequest, upstream: UpstreamRoute, id_line: bytes) -> None:
+        status, line, kept, special, media, length, _, bodyless = head
         self.body_bytes = 0
-        self.event_stream = False
+        self.event_stream = media == b"text/event-stream"
+        self.chunked = self.until_close = False
         self._rewriter: BodyRewriter | None = None
-        rewritten = upstream.rewrites and is_rewritable(head.status, head.special)
-        if rewritten and not head.bodyless:
+        rewritten = upstream.rewrites and is_rewritable(status, media, special)
+        if rewritten and not bodyless:
             self._rewriter = BodyRewriter(upstream.url, upstream.public)
-        lines = self.lines = [b"HTTP/1.1 %d %s\r\n" % (head.status, head.reason)]
-        lines += head.kept
-        for kind, name, value in head.special:
-            if kind == CONTENT_TYPE:
-                self.event_stream = value[:17].lower() == b"text/event-stream"
-            elif kind == LOCATION:
+        lines = self.lines = [line, *kept]
+        for kind, name, value in special:
+            if kind == LOCATION:
                 if upstream.rewrites:
                     value = rewrite_address(value, upstream.url, upstream.public)  # noqa: PLW2901
             elif kind not in _PASSED or (rewritten and kind == LENGTH_BOUND):
                 continue
-            lines += (name, b": ", value, b"\r\n")
-        self.chunked = self.until_close = False
-        if head.length is not None and not rewritten:
-            if head.status != 204:
-                lines.append(b"Content-Length: %d\r\n" % head.length)
-        elif not head.bodyless:
+            lines.append(name + b": " + value)
+        if length is not None and not rewritten:
+            if status != 204:
+                lines.append(b"Content-Length: %d" % length)
+        elif not bodyless:
             self.until_close = request.http10
             self.chunked = not request.http10
             if self.chunked:
-                lines.append(b"Transfer-Encoding: chunked\r\n")
-        lines.append(f"X-Request-Id: {request_id}\r\n".encode("ascii"))
+                lines.append(b"Transfer-Encoding: chunked")
+        self.plain = not self.chunked and self._rewriter is None
+        lines.append(id_line)
 
     def piece(self, data: bytes) -> tuple[bytes, ...]:
         """What goes to the client for a piece of the upstream's body."""

@@ -43,7 +43,10 @@ class DataPlane:
         self.settings = settings
         self.engine = engine
         self.loop = loop
+        self.clock = loop.time
         self.now = loop.time()
+        self.trusted = settings.trusted_proxies
+        self.body_limit = settings.limits.body
         self.draining = False
         self.connections: set[ClientConnection] = set()
         self.live = LiveStreams(engine, tokens, loop)
@@ -88,25 +91,21 @@ class DataPlane:
         LOG.critical("request %s was broken off by %s: report this", exchange.request_id, type(error).__name__)
         exchange.broken()
 
-    def request_id(self, request: GatewayRequest | None) -> str:
+    def request_id(self, told: bytes) -> str:
         """The client's X-Request-Id if it is safe to repeat, else one of ours."""
-        if request is not None and request.request_id and safe_request_id(request.request_id):
-            return request.request_id.decode("ascii")
+        if told and safe_request_id(told):
+            return told.decode("ascii")
         return f"{self._id_prefix}{next(self._ids):08x}"
 
     def client_address(self, peer: Address, request: GatewayRequest) -> Address:
         """Whose request it is: told by trusted proxies, else the peer."""
-        trusted = self.settings.trusted_proxies
-        if not trusted:
-            return peer
         chain = [value for kind, name, value in request.conditional if kind == CLAIM and fold(name) == b"x-forwarded-for"]
-        return client_address(peer, chain, trusted)
+        return client_address(peer, chain, self.trusted)
 
     def forwarded(self, client: ClientConnection, request: GatewayRequest) -> tuple[bytes, bool]:
         """The X-Forwarded and Via lines for a request, and whether its peer's own claims pass."""
-        trusted = self.settings.trusted_proxies
-        if trusted and is_trusted(client.peer, trusted):
-            return forwarded_block(client.peer, request.host, request, trusted), True
+        if self.trusted and is_trusted(client.peer, self.trusted):
+            return forwarded_block(client.peer, request.host, request, self.trusted), True
         if client.forwarded_for_host != request.host or not client.forwarded:
             client.forwarded_for_host = request.host
             client.forwarded = forwarded_block(client.peer, request.host, request, ())

@@ -36,26 +36,40 @@ class Exchange:
     ``code`` is a refusal's, "" for an answer of the upstream's, or ``client_gone``, ``cut``, ``token_ended`` where it did not end well.
     """
 
-    opening: Opening | None = None
-    verdict: Allow | Denial | None = None
-    upstream: UpstreamRoute | None = None
-    connection: UpstreamConnection | None = None
-    tunnel: Tunnel | None = None
-    status = 0
-    code = ""
-    bytes_in = 0
-    bytes_out = 0
-    _over = False
-    _corked = False  # the head waits for what has come of the body
-    _up_full = False
-    _begun = False  # the client has seen a part of the answer
-    _framing: AnswerFraming | None = None
-    _keep = False
-    _counted = False  # against its route's rate limit
-    _live = False  # in the registry of open streams
-    _retried = False
-    _may_continue = False  # the upstream has said 100
-    _deadline = NEVER
+    __slots__ = (
+        "_begun",
+        "_body_done",
+        "_body_limit",
+        "_corked",
+        "_counted",
+        "_deadline",
+        "_down",
+        "_framing",
+        "_heard",
+        "_keep",
+        "_live",
+        "_may_continue",
+        "_over",
+        "_retried",
+        "_up",
+        "_up_full",
+        "address",
+        "address_text",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "code",
+        "connection",
+        "opening",
+        "plane",
+        "request",
+        "request_id",
+        "started",
+        "status",
+        "tunnel",
+        "upstream",
+        "verdict",
+    )
 
     def __init__(self, client: ClientConnection, request: GatewayRequest | None) -> None:
         plane = client.plane
@@ -64,37 +78,65 @@ class Exchange:
         self.request = request
         self.address = client.peer
         self.address_text = client.peer_text
-        self.started = plane.loop.time()
-        self.request_id = plane.request_id(request)
+        self.started = plane.clock()
+        self.request_id = plane.request_id(request.request_id if request is not None else b"")
+        self.opening: Opening | None = None
+        self.verdict: Allow | Denial | None = None
+        self.upstream: UpstreamRoute | None = None
+        self.connection: UpstreamConnection | None = None
+        self.tunnel: Tunnel | None = None
+        self.status = self.bytes_in = self.bytes_out = 0
+        self.code = ""
+        self._framing: AnswerFraming | None = None
+        self._body_limit = plane.body_limit
+        self._body_done = request is None or not request.has_body
         self._up: list[bytes] = []
         self._down: list[bytes] = []
-        self._body_limit = plane.settings.limits.body
-        self._body_done = request is None or not request.has_body
+        self._over = False
+        self._corked = False  # the head waits for what has come of the body
+        self._up_full = False
+        self._begun = False  # the client has seen a part of the answer
+        self._keep = False
+        self._counted = False  # against its route's rate limit
+        self._live = False  # in the registry of open streams
+        self._retried = False
+        self._may_continue = False  # the upstream has said 100
+        self._deadline = NEVER
         self._heard = plane.now  # when a part of the answer last came
 
     # -- authorise
 
     def start(self) -> None:
         """Decide, and go on from there."""
-        request = self._request()
-        opening = self.plane.engine.open(request.method, request.target, request.authorizations)
+        request, plane = self._request(), self.plane
+        opening = plane.engine.open(request.method, request.target, request.authorizations)
         if isinstance(opening, Denial):
             self._refuse(opening)
+            return
+        self.opening = opening
+        if plane.trusted:
+            self.address = plane.client_address(self.client.peer, request)
+            self.address_text = str(self.address)
+        verdict = plane.engine.decide_at_hand(opening, request.method, self.address, websocket=request.websocket)
+        if verdict is None:
+            self._ask(self._decided)
         else:
-            self.opening = opening
-            if self.plane.settings.trusted_proxies:
-                self.address = self.plane.client_address(self.client.peer, request)
-                self.address_text = str(self.address)
-            self._decide(self._decided)
+            self._decided(verdict)
 
     def _decide(self, then: Callable[[Allow | Denial], None]) -> None:
         """Call ``then`` with the verdict: at once where the record is at hand, else from the read of the store's answer."""
         request, opening, engine = self._request(), self.opening, self.plane.engine
         assert opening is not None  # noqa: S101 - start made it
         verdict = engine.decide_at_hand(opening, request.method, self.address, websocket=request.websocket)
-        if verdict is not None:
+        if verdict is None:
+            self._ask(then)
+        else:
             then(verdict)
-            return
+
+    def _ask(self, then: Callable[[Allow | Denial], None]) -> None:
+        """Call ``then`` with the verdict from the read of the store's answer."""
+        request, opening, engine = self._request(), self.opening, self.plane.engine
+        assert opening is not None  # noqa: S101 - start made it
         self.plane.counters.lookups += 1
         engine.decide_then(opening, request.method, self.address, partial(self.plane.guard, self, then), websocket=request.websocket)
 
@@ -109,13 +151,14 @@ class Exchange:
         if route.rate_limit is not None and not self._counted:
             self.plane.spawn(self, self._count(verdict))
             return
-        if route.max_body is not None:
-            self._body_limit = route.max_body
-        if self._request().length > self._body_limit:
-            self._refuse(self._too_large())
-            return
-        self.upstream = self.plane.upstream_of(route)
-        connection = self.upstream.pool.take()
+        if not self._body_done:
+            if route.max_body is not None:
+                self._body_limit = route.max_body
+            if self._request().length > self._body_limit:
+                self._refuse(self._too_large())
+                return
+        upstream = self.upstream = self.plane.upstream_of(route)
+        connection = upstream.pool.take()
         if connection is None:
             self.plane.spawn(self, self._connect())
         else:
@@ -158,19 +201,18 @@ class Exchange:
     # -- send
 
     def _send(self, connection: UpstreamConnection) -> None:
-        request, upstream, verdict, opening = self._request(), self.upstream, self.verdict, self.opening
-        assert upstream is not None and isinstance(verdict, Allow) and opening is not None  # noqa: S101, PT018
+        request, upstream, verdict, opening, plane = self.request, self.upstream, self.verdict, self.opening, self.plane
+        assert request is not None and upstream is not None and isinstance(verdict, Allow) and opening is not None  # noqa: S101, PT018
         self.connection = connection
         connection.begin(self, request.method, upgrade=request.websocket)
-        ours, trusted = self.plane.forwarded(self.client, request)
-        ours += f"X-Request-Id: {self.request_id}\r\n".encode("ascii")
-        if verdict.record is not None and upstream.identifies:
-            ours += self.plane.identities.of(verdict.record)
-        self._up = request_head(request, upstream, opening.path, ours, peer_trusted=trusted)
+        forwarded, trusted = plane.forwarded(self.client, request)
+        identity = plane.identities.of(verdict.record) if verdict.record is not None and upstream.identifies else b""
+        head = request_head(request, upstream, opening.path, forwarded, self._id_line(), identity, peer_trusted=trusted)
         if self._body_done:
-            self._flush_up()
+            connection.write(head)
             self._sent()
             return
+        self._up.append(head)
         if request.expects:
             self._deadline = self.plane.now + self._response_timeout()
         self._corked = True
@@ -223,6 +265,9 @@ class Exchange:
         if self.connection is not None and up:
             self.connection.write(b"".join(up))
 
+    def _id_line(self) -> bytes:
+        return b"X-Request-Id: " + self.request_id.encode("ascii")
+
     def _sent(self) -> None:
         """The request is out, whole: the upstream's time to answer begins."""
         connection = self.connection
@@ -249,34 +294,44 @@ class Exchange:
             self._down += interim_lines(status, fields)
 
     def on_answer(self, head: AnswerHead) -> None:
-        request, upstream = self._request(), self.upstream
-        assert upstream is not None  # noqa: S101
+        request, upstream, verdict = self.request, self.upstream, self.verdict
+        assert request is not None and upstream is not None and verdict is not None  # noqa: S101, PT018
         if head.status == 401 and upstream.credentials:
             self._drop_connection()
             self._refuse(denied("upstream_auth", "The upstream refused the gateway's own credential: its operator must renew it."))
             return
         self.status = head.status
-        framing = self._framing = AnswerFraming(head, request, upstream, self.request_id)
+        framing = self._framing = AnswerFraming(head, request, upstream, self._id_line())
+        lines = framing.lines
         self._keep = not framing.until_close and self._may_keep(request)
-        self._down += framing.lines
         if not self._keep:
-            self._down.append(b"Connection: close\r\n\r\n")
-        else:
-            self._down.append(b"Connection: keep-alive\r\n\r\n" if request.http10 else b"\r\n")
+            lines.append(b"Connection: close")
+        elif request.http10:
+            lines.append(b"Connection: keep-alive")
+        self._down += (b"\r\n".join(lines), b"\r\n\r\n")
         self._heard = self.plane.now
-        quiet = framing.event_stream or (isinstance(self.verdict, Allow) and self.verdict.route.stream)
+        quiet = framing.event_stream or (verdict.route is not None and verdict.route.stream)
         self._deadline = NEVER if quiet else self._heard + upstream.settings.idle_timeout_s
 
     def on_body(self, data: bytes) -> None:
-        if self._framing is not None:  # else it was refused in on_answer
-            self._down += self._framing.piece(data)
+        framing = self._framing
+        if framing is None:  # it was refused in on_answer
+            return
+        if framing.plain:
+            framing.body_bytes += len(data)
+            self._down.append(data)
+        else:
+            self._down += framing.piece(data)
 
     def on_answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
         framing, self.connection = self._framing, None
-        if framing is not None:
+        if framing is None:
+            return
+        if not framing.plain:
             self._down += framing.ending(trailers if self._request().takes_trailers else [])
-            self._write_down()
-            self._end()
+        self._write_down()
+        self._close_books()
+        self.client.done(self, keep=self._keep)
 
     def on_failure(self, failure: UpstreamFailure) -> None:
         connection, self.connection = self.connection, None
@@ -317,7 +372,7 @@ class Exchange:
         self.status = 101
         self._deadline = NEVER
         tunnel = self.tunnel = connection.tunnel = Tunnel(self.client, connection, self._tunnel_closed)
-        self._down += switch_lines(fields, self.request_id)
+        self._down += switch_lines(fields, self._id_line())
         self._write_down()
         self._live = True
         self.plane.live.add(self)

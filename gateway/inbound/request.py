@@ -7,11 +7,13 @@ from typing import Final
 
 from gateway.core.forwarding import (
     AUTHORIZATION,
+    CODING,
     CONNECTION,
     CONTENT_LENGTH,
     DROP,
     EXPECT,
     HOST,
+    KEEP,
     REQUEST_ID,
     TE,
     TRANSFER_ENCODING,
@@ -23,12 +25,12 @@ from gateway.core.forwarding import (
 )
 from gateway.inbound.parser import HeadFault, ParsedHead
 
-_USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
+_STAY: Final = frozenset({b"keep-alive", b"Keep-Alive"})
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 
 
 class GatewayRequest:
-    """One request's head. ``kept`` are the lines that go up in any case; ``conditional`` (kind, name, value) those that depend on the
+    """One request's head. ``kept`` are the lines that go up in any case; ``conditional`` (kind, name, value) the fields that depend on the
     peer or the upstream. ``length`` is the body's, 0 for none; ``chunked`` bodies tell none."""
 
     __slots__ = (
@@ -36,6 +38,7 @@ class GatewayRequest:
         "chunked",
         "conditional",
         "expects",
+        "has_body",
         "host",
         "http10",
         "keep_alive",
@@ -48,31 +51,37 @@ class GatewayRequest:
         "websocket",
     )
 
-    def __init__(self, parsed: ParsedHead, names: RequestNames, *, http10: bool) -> None:
+    def __init__(self, parsed: ParsedHead, names: RequestNames) -> None:
         """HeadFault where the message is not valid HTTP."""
-        self.method, self.target, fields, self.keep_alive = parsed
+        self.method, self.target, lines, http10, whole = parsed
         self.http10 = http10
-        self.authorizations: list[bytes] = []
-        self.conditional: list[tuple[int, bytes, bytes]] = []
+        self.keep_alive = not http10
         self.length = 0
         self.chunked = self.expects = self.takes_trailers = self.websocket = False
-        self.request_id = b""
-        self.host = b""
-        kept: list[bytes] = []
+        self.request_id = self.host = b""
+        self.authorizations: list[bytes] = []
+        self.conditional: list[tuple[int, bytes, bytes]] = []
+        self.kept: list[bytes] = []
+        kept = self.kept
         hosts = 0
         connection: list[bytes] = []
         upgrades: list[bytes] = []
-        for name, value in fields:
+        for line in lines:
+            name, _, value = line.partition(b":")
             kind = names[name]
-            if kind == 0:
-                kept += (name, b": ", value, b"\r\n")
-            elif kind == AUTHORIZATION:
+            if kind == KEEP:
+                kept.append(line)
+                continue
+            value = value.strip(b" \t")
+            if kind == AUTHORIZATION:
                 self.authorizations.append(value)
             elif kind == HOST:
                 hosts += 1
                 self.host = value
             elif kind == CONNECTION:
                 connection.append(value)
+            elif kind == CODING:
+                self.conditional.append((kind, name, value))
             elif kind == CONTENT_LENGTH:
                 self.length = int(value)  # the parser took it: digits, once
             elif kind == TRANSFER_ENCODING:
@@ -95,39 +104,42 @@ class GatewayRequest:
             raise HeadFault("request_invalid", "The Host field must be a host name or address, with an optional port.")
         if self.chunked and http10:
             raise HeadFault("request_invalid", "HTTP/1.0 has no chunked bodies.")
-        if connection and not (len(connection) == 1 and connection[0] in _USUAL_OPTIONS):
-            options = connection_options(connection)
-            if options - _PLAIN_OPTIONS:
-                kept = self._without(fields, names, options)
-            if upgrades and b"upgrade" in options and not http10 and self.method == "GET" and not self.length and not self.chunked:
-                # Only websocket, alone: with a choice of protocols the upstream would choose, and we could not follow.
-                self.websocket = [value.strip(b" \t").lower() for value in upgrades] == [b"websocket"]
-        self.kept = kept
+        self.has_body = self.chunked or self.length > 0
+        if not whole and not self.has_body:  # two readings of one message
+            raise HeadFault("request_invalid", "The length of the body is not told in a way that all would read alike.")
+        if connection:
+            self._obey(connection, upgrades)
 
-    def _without(self, fields: tuple[tuple[bytes, bytes], ...], names: RequestNames, options: frozenset[bytes]) -> list[bytes]:
-        """The kept lines without those that Connection names (RFC 9110 section 7.6.1), in any spelling."""
+    def _obey(self, connection: list[bytes], upgrades: list[bytes]) -> None:
+        """What Connection says: whether the connection stays, whether it is to be a WebSocket, and what goes no further."""
+        if len(connection) == 1 and connection[0] in _STAY:
+            self.keep_alive = True
+            return
+        options = connection_options(connection)
+        self.keep_alive = b"close" not in options and (not self.http10 or b"keep-alive" in options)
+        if options - _PLAIN_OPTIONS:
+            self._drop_named(options)
+        if upgrades and b"upgrade" in options and not self.http10 and self.method == "GET" and not self.has_body:
+            # Only websocket, alone: with a choice of protocols the upstream would choose, and we could not follow.
+            self.websocket = [value.strip(b" \t").lower() for value in upgrades] == [b"websocket"]
+
+    def _drop_named(self, options: frozenset[bytes]) -> None:
+        """Drop what Connection names (RFC 9110 section 7.6.1), in any spelling."""
         named = {fold(option) for option in options}
+        self.kept = [line for line in self.kept if fold(line.partition(b":")[0]) not in named]
         self.conditional = [entry for entry in self.conditional if fold(entry[1]) not in named]
         if b"x-request-id" in named:
             self.request_id = b""
-        return [part for name, value in fields if names[name] == 0 and fold(name) not in named for part in (name, b": ", value, b"\r\n")]
 
     def drop_tokens(self, form: re.Pattern[bytes]) -> None:
         """Take out the fields that hold a text of token form: a token in another place than Authorization must not go up (G7).
         HeadFault where that is Host, without which there is no request."""
         if form.search(self.host):
             raise HeadFault("request_invalid", "The Host field holds a token: send it as Authorization: Bearer TOKEN.")
-        kept, self.kept = self.kept, []
-        for at in range(0, len(kept), 4):
-            if not form.search(kept[at + 2]) and not form.search(kept[at]):
-                self.kept += kept[at : at + 4]
+        self.kept = [line for line in self.kept if not form.search(line)]
         self.conditional = [entry for entry in self.conditional if not form.search(entry[2])]
         if form.search(self.request_id):
             self.request_id = b""
 
     def __repr__(self) -> str:
         return f"GatewayRequest({self.method!r}, length={self.length}, chunked={self.chunked})"
-
-    @property
-    def has_body(self) -> bool:
-        return self.chunked or self.length > 0

@@ -22,7 +22,7 @@ _REPLACED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forw
 class UpstreamRoute:
     """An upstream with the parts of a head that are the same for every request to it."""
 
-    __slots__ = ("credential_field", "credentials", "fixed", "identifies", "pool", "public", "rewrites", "settings", "url")
+    __slots__ = ("credential_field", "credentials", "host", "identifies", "ours", "pool", "public", "rewrites", "settings", "url")
 
     def __init__(self, settings: UpstreamSettings, pool: UpstreamPool, public_url: str) -> None:
         self.settings = settings
@@ -32,12 +32,14 @@ class UpstreamRoute:
         self.public = public_url.encode("ascii")
         self.identifies = settings.identity == "headers"
         host = settings.url.partition("://")[2]
-        self.fixed = f" HTTP/1.1\r\nHost: {host}\r\n".encode("ascii")
+        self.host = f"\r\nHost: {host}".encode("ascii")
         self.credentials = b""
         self.credential_field = b""
         if settings.credentials:
             self.credentials = f"{settings.credentials.header}: {settings.credentials.value.reveal()}\r\n".encode("latin-1")
             self.credential_field = fold(settings.credentials.header.encode("ascii"))
+        # What every head to it ends with.
+        self.ours = self.credentials + (b"Accept-Encoding: identity\r\n" if self.rewrites else b"") + b"\r\n"
 
     def __repr__(self) -> str:
         return f"UpstreamRoute({self.settings.name!r})"
@@ -74,12 +76,13 @@ class IdentityBlocks(dict[str, tuple[LiveRecord, bytes]]):
         return block
 
 
-def request_head(request: GatewayRequest, upstream: UpstreamRoute, path: CanonicalPath, ours: bytes, *, peer_trusted: bool) -> list[bytes]:
-    """The whole head as pieces to be joined. ``ours`` are the lines that we add of ourselves."""
-    host = upstream.fixed
-    if upstream.settings.preserve_host and request.host:
-        host = b" HTTP/1.1\r\nHost: " + request.host + b"\r\n"
-    head = [f"{request.method} {path.path}{path.query}".encode("ascii"), host, *request.kept]
+def request_head(
+    request: GatewayRequest, upstream: UpstreamRoute, path: CanonicalPath, forwarded: bytes, id_line: bytes, identity: bytes, *, peer_trusted: bool
+) -> bytes:
+    """The whole head. ``forwarded``, ``id_line`` (without its CR LF) and ``identity`` are the lines that we add of ourselves."""
+    line = f"{request.method} {path.path}{path.query} HTTP/1.1".encode("ascii")
+    host = b"\r\nHost: " + request.host if upstream.settings.preserve_host and request.host else upstream.host
+    lines = [line + host, *request.kept]
     for kind, name, value in request.conditional:
         if kind == CODING:
             passes = not upstream.rewrites
@@ -88,19 +91,16 @@ def request_head(request: GatewayRequest, upstream: UpstreamRoute, path: Canonic
         else:
             passes = kind == CREDENTIAL and fold(name) != upstream.credential_field
         if passes:
-            head += (name, b": ", value, b"\r\n")
-    head += (ours, upstream.credentials)
-    if upstream.rewrites:
-        head.append(b"Accept-Encoding: identity\r\n")
+            lines.append(name + b": " + value)
     if request.websocket:
-        head.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
     elif request.takes_trailers:
-        head.append(b"Connection: TE\r\nTE: trailers\r\n")
+        lines.append(b"Connection: TE\r\nTE: trailers")
     if request.chunked:
-        head.append(b"Transfer-Encoding: chunked\r\n")
+        lines.append(b"Transfer-Encoding: chunked")
     elif request.length or request.method in _LENGTH_TOLD:
-        head.append(b"Content-Length: %d\r\n" % request.length)
-    if request.expects and (request.length or request.chunked):
-        head.append(b"Expect: 100-continue\r\n")
-    head.append(b"\r\n")
-    return head
+        lines.append(b"Content-Length: %d" % request.length)
+    if request.expects and request.has_body:
+        lines.append(b"Expect: 100-continue")
+    lines += (id_line, forwarded)
+    return b"\r\n".join(lines) + identity + upstream.ours

@@ -11,7 +11,7 @@ import logging
 import socket
 from typing import Final
 
-from aiohttp import web
+from aiohttp import http_parser, web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.management.guard import as_problem, finish, request_id_of
@@ -21,6 +21,13 @@ _IDLE_S: Final = 30.0  # for a kept connection, and for a head to arrive
 _LINGER_S: Final = 2.0  # how long the rest of a refused body is read, so that the client gets its answer
 _SILENT: Final = logging.getLogger("scopegate.management.protocol")
 _SILENT.disabled = True  # what aiohttp has to say quotes requests
+
+
+def check_server() -> str | None:
+    """Why the management port must not be served: aiohttp without its C parser reads leniently. None if all is well."""
+    if hasattr(http_parser, "HttpRequestParserC"):
+        return None
+    return "aiohttp runs without its C parser (AIOHTTP_NO_EXTENSIONS is set, or no wheel fits this machine): unset it, or install a wheel"
 
 
 class _Door(RequestHandler):

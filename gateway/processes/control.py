@@ -32,7 +32,7 @@ _MOST: Final = 64 * 1024 * 1024
 
 
 class Start(msgspec.Struct, tag=True, frozen=True):
-    """``parts`` is a pickled StartParts: settings hold types that MessagePack has no word for, and both sides are the same program."""
+    """Order: begin. ``parts`` is a pickled StartParts: settings hold types that MessagePack has no word for, and both sides are the same program."""
 
     parts: bytes
     policy: bytes
@@ -44,55 +44,69 @@ class Start(msgspec.Struct, tag=True, frozen=True):
 
 
 class Prepare(msgspec.Struct, tag=True, frozen=True):
+    """Order: check this policy and keep it ready, but go on with the one before."""
+
     serial: int
     policy: bytes
 
 
 class Swap(msgspec.Struct, tag=True, frozen=True):
+    """Order: decide by the prepared policy from now on."""
+
     serial: int
 
 
 class Count(msgspec.Struct, tag=True, frozen=True):
+    """Order: tell the counts now."""
+
     serial: int
 
 
 class Told(msgspec.Struct, tag=True, frozen=True):
+    """Order: here is what is known of the node's other processes."""
+
     overview: Overview
 
 
 class Drain(msgspec.Struct, tag=True, frozen=True):
-    pass
+    """Order: finish what is in flight, and end."""
 
 
 class Ready(msgspec.Struct, tag=True, frozen=True):
+    """Report: requests are taken. ``policy`` is the hash of the one in force."""
+
     policy: str
 
 
 class Refused(msgspec.Struct, tag=True, frozen=True):
+    """Report: this process can't start, and why."""
+
     why: str
 
 
 class Prepared(msgspec.Struct, tag=True, frozen=True):
+    """Report: the policy is ready, or can't be used here for these faults."""
+
     serial: int
     faults: list[str]
 
 
 class Swapped(msgspec.Struct, tag=True, frozen=True):
-    """``policy`` is its hash."""
+    """Report: decides by the policy of this hash from now on."""
 
     serial: int
     policy: str
 
 
 class Counts(msgspec.Struct, tag=True, frozen=True):
-    """``serial`` is that of the Count that is answered, 0 where none is."""
+    """Report: the counts. ``serial`` is that of the Count that is answered, 0 where none is."""
 
     serial: int
     counters: Counters
 
 
 class Ask(msgspec.Struct, tag=True, frozen=True):
-    pass
+    """Report: tell what is known of the others."""
 
 
 Order = Start | Prepare | Swap | Count | Told | Drain

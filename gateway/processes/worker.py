@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from gateway.app.data_plane import DataPlaneApp
 from gateway.core.policy import Policy
 from gateway.inbound.parser import check_parser
@@ -14,7 +12,7 @@ from gateway.processes.listening import CannotServe
 
 def compose(start: Start, parts: StartParts, policy: Policy, _: ControlLink) -> DataPlaneApp:
     """The data plane. CannotServe where it must not run with this parser."""
-    why = check_parser(parts.settings.limits, asyncio.get_running_loop())
+    why = check_parser(parts.settings.limits)
     if why:
         raise CannotServe(why)
     try:

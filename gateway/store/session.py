@@ -62,7 +62,8 @@ class Session:
             raise StoreUnavailable(f"the store at {where} did not confirm within {DURABLE_MS} ms that the change is in its append-only file", written=True)
 
     async def _exchange(self, commands: Sequence[Command], *, written: bool, extra_s: float = 0) -> list[Any]:
-        """Error replies stand in their places; a failure of the connection is StoreUnavailable, ``written`` if they would change something."""
+        """Error replies stand in their places; a failure of the connection is StoreUnavailable, ``written`` if they would change something, or this
+        session has changed something before."""
         try:
             async with asyncio.timeout(self._options.timeout_s + extra_s):
                 await self._connection.send_packed_command(self._connection.pack_commands(commands))

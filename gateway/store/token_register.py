@@ -117,7 +117,7 @@ class RedisTokenRegister:
         """A change after which something must not be accepted any more: it is answered when that holds on every worker (G3)."""
         confirmations = self._confirmations
         with confirmations.expecting(token_id) as expected:
-            changed, workers, uptime_s = await self._step(token_id, arguments, confirmations.listen)
+            changed, workers, uptime_s = await self._step(token_id, arguments, first=confirmations.listen)
             if changed.outcome != "done" or changed.record is None:
                 return changed
             # A server that has just started may have lost who was registered: whoever it was has stopped deciding after one lease.
@@ -127,14 +127,15 @@ class RedisTokenRegister:
     async def _change(self, token_id: str, *arguments: Any) -> Changed:
         return (await self._step(token_id, arguments))[0]
 
-    async def _step(self, token_id: str, arguments: tuple[Any, ...], prepare: Callable[[], Awaitable[None]] | None = None) -> tuple[Changed, list[str], int]:
-        """A change, the workers that were live when the store took it, and for how many seconds the store's server has been running. ``prepare`` is
-        awaited before the change, once the store has answered: so two waits for a store that does not are one."""
+    async def _step(self, token_id: str, arguments: tuple[Any, ...], first: Callable[[], Awaitable[None]] | None = None) -> tuple[Changed, list[str], int]:
+        """A change, the workers that were live when the store took it, and for how many seconds the store's server has been running. ``first`` is done
+        before the change, once the store has answered: while it stands still only one of the two takes its time.
+        """
         async with self._store.session() as (session, now_ms):
             if not TOKEN_ID.match(token_id):
                 return Changed("absent", None, now_ms), [], 0
-            if prepare is not None:
-                await prepare()
+            if first is not None:
+                await first()
             outcome, clock, uptime_s, workers, info = await session.script(CHANGE, (*self._both(token_id), self._keys.workers), arguments)
             changed = Changed(outcome.decode(), read_info(info), int(clock))
             if changed.outcome == "done":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 import httptools
@@ -17,6 +16,7 @@ from gateway.core.forwarding import (
     AUTHENTICATE,
     CONNECTION,
     CONTENT_LENGTH,
+    CONTENT_TYPE,
     KEEP,
     KEEP_ALIVE,
     TRANSFER_ENCODING,
@@ -36,18 +36,20 @@ NAMES: Final = AnswerNames()
 _NO_FIELDS: Final[list[tuple[bytes, bytes]]] = []
 _USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
-_USUAL_REASONS: Final = frozenset(status.phrase.encode() for status in HTTPStatus)
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\Z")
+_STATUS_LINES_LIMIT: Final = 256
 
 
 class AnswerHead(NamedTuple):
-    """The head of a final answer. ``kept`` are the lines that pass in any case, ``special`` (kind, name, value) the fields that mean something
-    to a proxy, framing apart. ``length`` is None where the length is not told; ``chunked``; ``bodyless``: no body follows, whatever the fields say."""
+    """The head of a final answer. ``line`` is its status line; ``kept`` are the field lines that pass in any case, ``special`` (kind, name, value)
+    the fields that mean something to a proxy, framing apart. ``media`` is the content type, in small letters, without parameters; "" where none is
+    told. ``length`` is None where the length is not told; ``chunked``; ``bodyless``: no body follows, whatever the fields say."""
 
     status: int
-    reason: bytes
+    line: bytes
     kept: list[bytes]
     special: list[tuple[int, bytes, bytes]]
+    media: bytes
     length: int | None
     chunked: bool
     bodyless: bool
@@ -80,6 +82,29 @@ class _Refused(Exception):
     pass
 
 
+class StatusLines(dict[bytes, tuple[int, bool, bytes]]):
+    """A status line as sent -> (status, whether it is HTTP/1.0, the line as we send it). An upstream has few: each is judged once."""
+
+    def __missing__(self, line: bytes) -> tuple[int, bool, bytes]:
+        match = _STATUS_LINE.match(line)
+        if match is None:
+            raise _Refused
+        minor, status, reason = match.groups(b"")
+        judged = (int(status), minor == b"0", b"HTTP/1.1 %b %b" % (status, reason))
+        if len(self) < _STATUS_LINES_LIMIT:
+            self[line] = judged
+        return judged
+
+
+_STATUS: Final = StatusLines()
+
+
+def split_field(line: bytes) -> tuple[bytes, bytes]:
+    """Name and value of a field line that llhttp has found good."""
+    name, _, value = line.partition(b":")
+    return name, value.strip(b" \t")
+
+
 class UpstreamConnection(asyncio.Protocol):
     """A connection of one pool. ``served`` counts the requests begun on it; ``request_sent`` is set by who writes the request."""
 
@@ -92,8 +117,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.request_sent = True
         self.idle_since = 0.0
         self.keep_s = pool.keep_s
-        self._reason = b""
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._text = b""  # of the head: what has come and was not taken yet
         self._parser = httptools.HttpResponseParser(self)
         self._reset("GET", upgrade=False)
 
@@ -109,7 +133,8 @@ class UpstreamConnection(asyncio.Protocol):
     def _reset(self, method: str, *, upgrade: bool) -> None:
         self._head_method = method == "HEAD"
         self._upgrade = upgrade
-        self._trailers = _NO_FIELDS
+        self._trailers = self._switch_fields = _NO_FIELDS
+        self._text = b""
         self._size = self._interims = 0
         self._interim = self._head_done = self._complete = self._fresh_parser = self._until_close = self._reusable = self._excess = False
         self.answering = False  # a byte of the answer has come
@@ -149,6 +174,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()  # bytes that nobody asked for
             return
         self.answering = True
+        if not self._head_done:
+            self._text = self._text + data if self._text else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switch:
@@ -158,11 +185,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._excess = True
             self._fail_or_end(sink)
             return
-        if not self._head_done:
-            self._size += len(data)
-            if self._size > HEAD_LIMIT or self._complete:  # a message ended, but no final head was seen
-                self._fail(INVALID)
-                return
+        if not self._head_done and (self._complete or self._size + len(self._text) > HEAD_LIMIT):
+            self._fail(INVALID)  # a message ended, but no final head was seen; or its head has no end
+            return
         if self._complete:
             self._end(sink)
         else:
@@ -201,71 +226,72 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete:
             self._excess = True
             raise _Refused
-        self._reason = b""
-        self._fields = []
-
-    def on_status(self, reason: bytes) -> None:
-        self._reason += reason
-        if self._reason not in _USUAL_REASONS and _CONTROL.search(reason):
-            raise _Refused
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._size += len(name) + len(value) + 4
-        if self._size > HEAD_LIMIT or not name:
-            raise _Refused
-        if not self._head_done:
-            self._fields.append((name, value))
-        else:
+        if self._head_done:  # a trailer
+            self._size += len(name) + len(value) + 4
+            if self._size > HEAD_LIMIT or not name:
+                raise _Refused
             self._trailers = [*self._trailers, (name, value)]
 
     def on_headers_complete(self) -> None:
-        sink, parser = self.sink, self._parser
-        if self._complete or sink is None:
+        """The head is good to llhttp: it is read from its lines."""
+        sink, text = self.sink, self._text
+        end = text.find(b"\r\n\r\n")
+        self._size += end + 4
+        if self._complete or sink is None or end < 0 or self._size > HEAD_LIMIT:
             raise _Refused
-        status = parser.get_status_code()
-        version = parser.get_http_version()
-        if version not in {"1.1", "1.0"} or not 100 <= status <= 999:
-            raise _Refused
+        line, *fields = text[:end].split(b"\r\n")
+        status, http10, line = _STATUS[line]
+        self._text = text[end + 4 :] if status < 200 else b""
         if status < 200:
-            self._take_interim(sink, status)
+            self._take_interim(sink, status, fields)
             return
         length: int | None = None
-        codings: list[bytes] = []
+        chunked = False
         shared = True
+        media = b""
         options: frozenset[bytes] = frozenset()
         kept: list[bytes] = []
         special: list[tuple[int, bytes, bytes]] = []
         names = NAMES
-        for name, value in self._fields:
+        for field in fields:
+            name, _, value = field.partition(b":")
             kind = names[name]
             if kind == KEEP:
-                kept += (name, b": ", value, b"\r\n")
+                kept.append(field)
+                continue
+            value = value.strip(b" \t")
+            if kind == CONTENT_TYPE:
+                kept.append(field)
+                media = value.partition(b";")[0].rstrip(b" \t").lower()
             elif kind == CONTENT_LENGTH:
                 length = int(value)  # the parser took it: digits
             elif kind == CONNECTION:
                 if value not in _USUAL_OPTIONS:
                     options |= connection_options((value,))
             elif kind == TRANSFER_ENCODING:
-                codings.append(value)
+                if chunked or value.lower() != b"chunked":
+                    raise _Refused
+                chunked = True
             elif kind == KEEP_ALIVE:
                 self._learn_keep_alive(value)
             else:
                 special.append((kind, name, value))
                 if kind == AUTHENTICATE and value.lower().startswith((b"ntlm", b"negotiate")):
                     shared = False  # who logs in so logs the connection in: it must serve nobody else
-        if codings and (len(codings) > 1 or codings[0].strip(b" \t").lower() != b"chunked" or version == "1.0" or length is not None):
+        if chunked and (http10 or length is not None):
             raise _Refused
         if options - _PLAIN_OPTIONS:
             kept, special = _without(kept, special, options)
         bodyless = self._head_method or status in {204, 304}
         self._head_done = True
-        self._reusable = shared and parser.should_keep_alive()
-        self._until_close = not bodyless and length is None and not codings
-        head = AnswerHead(status, self._reason, kept, special, length, bool(codings), bodyless)
+        self._reusable = shared and self._parser.should_keep_alive()
+        self._until_close = not bodyless and length is None and not chunked
         if bodyless:
             # llhttp would wait for the body that the fields announce: the answer ends here, and the parser with it.
             self._complete = self._fresh_parser = True
-        sink.on_answer(head)
+        sink.on_answer(AnswerHead(status, line, kept, special, media, length, chunked, bodyless))
 
     def on_body(self, data: bytes) -> None:
         if self._complete or self.sink is None:
@@ -281,16 +307,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- what they lead to
 
-    def _take_interim(self, sink: AnswerSink, status: int) -> None:
+    def _take_interim(self, sink: AnswerSink, status: int, fields: list[bytes]) -> None:
         self._interims += 1
         if self._interims > INTERIM_LIMIT:
             raise _Refused
         if status == 101:
             if not self._upgrade:
                 raise _Refused
+            self._switch_fields = [split_field(field) for field in fields]
             return
         self._interim = True
-        sink.on_interim(status, self._fields)
+        sink.on_interim(status, [split_field(field) for field in fields])
 
     def _switch(self, sink: AnswerSink, early: bytes) -> None:
         """The parser met the end of HTTP: a 101, or a final answer with an Upgrade field, as a refused upgrade may have."""
@@ -298,9 +325,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._fresh_parser = True
             self._excess = self._excess or bool(early)
             self._fail_or_end(sink)
-        elif self._upgrade and [value.strip(b" \t").lower() for name, value in self._fields if NAMES[name] == UPGRADE] == [b"websocket"]:
+        elif self._upgrade and [value.lower() for name, value in self._switch_fields if NAMES[name] == UPGRADE] == [b"websocket"]:
             self.sink = None
-            sink.on_switch(self._fields, early)
+            sink.on_switch(self._switch_fields, early)
         else:
             self._fail(INVALID)
 
@@ -338,5 +365,4 @@ class UpstreamConnection(asyncio.Protocol):
 def _without(kept: list[bytes], special: list[tuple[int, bytes, bytes]], options: frozenset[bytes]) -> tuple[list[bytes], list[tuple[int, bytes, bytes]]]:
     """Lines and fields without those that Connection names (RFC 9110 section 7.6.1), in any spelling."""
     named = {fold(option) for option in options}
-    lines = [part for at in range(0, len(kept), 4) if fold(kept[at]) not in named for part in kept[at : at + 4]]
-    return lines, [field for field in special if fold(field[1]) not in named]
+    return [line for line in kept if fold(split_field(line)[0]) not in named], [field for field in special if fold(field[1]) not in named]

@@ -136,7 +136,15 @@ def command(*words: str) -> Callable[[ValkeyServer, Relay], object]:
 
 def hears(said: bytes, instead: bytes) -> Callable[[ValkeyServer, Relay], object]:
     """What a server would say that can't be had here, or not be brought into that state."""
-    return lambda _, relay: setattr(relay, "rewrite", (said, instead))
+    return lambda _, relay: setattr(relay, "on_answer", lambda data: data.replace(said, instead))
+
+
+def answers_late(_: ValkeyServer, relay: Relay) -> None:
+    def late(data: bytes) -> bytes:
+        time.sleep(0.3)
+        return data
+
+    relay.on_answer = late
 
 
 def limit_to(percent: int) -> Callable[[ValkeyServer, Relay], object]:
@@ -182,7 +190,7 @@ STATES = {
     ),
     "a replica": (command("REPLICAOF", "127.0.0.1", "1"), "store changes", "fail", "is a read-only replica: name its primary in store.url"),
     "another store": (command("SET", "sg:meta", "0" * 32), "store identity", "fail", "is not the one that"),
-    "far away": (lambda _, relay: setattr(relay, "delay_s", 0.3), "store pace", "warn", "a slow moment of the store refuses requests: raise store.timeout"),
+    "far away": (answers_late, "store pace", "warn", "a slow moment of the store refuses requests: raise store.timeout"),
     "another password": (command("ACL", "SETUSER", USER, "resetpass", ">another"), "store", "fail", "refuses the user or the password of store.url: mend"),
     "no more clients": (command("CONFIG", "SET", "maxclients", "1"), "store", "fail", "has as many clients as it takes: raise its maxclients"),
     "loading": (lambda server, _: server.load_slowly(), "store", "fail", "is still loading its data: wait until it is done"),

@@ -187,7 +187,17 @@ def test_wrong_url_is_told_without_quoting_it(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h", "redis://h:1/0", "redis://:p@h", "redis://u:p@[::1]:6379/15", "unix:///run/s.sock", "unix://u:p@/run/s.sock?db=3", "redis://h?db=3", "rediss://u:p@h:1/0"]
+    "url",
+    [
+        "redis://h",
+        "redis://h:1/0",
+        "redis://:p@h",
+        "redis://u:p@[::1]:6379/15",
+        "unix:///run/s.sock",
+        "unix://u:p@/run/s.sock?db=3",
+        "redis://h?db=3",
+        "rediss://u:p@h:1/0",
+    ],
 )
 def test_right_url_has_no_fault(url: str) -> None:
     assert check_url(url) is None

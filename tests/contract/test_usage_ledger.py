@@ -29,7 +29,7 @@ async def test_last_use_is_read_back_and_changes_no_version(store: Store, make: 
     assert await ledger.flush()
     assert (await issuance.get(token.id)).last_used_at == 1_795_000_000_123
     assert {found.id: found.last_used_at for found in (await issuance.list()).items} == {token.id: 1_795_000_000_123, unused.id: None}
-    assert (await issuance.suspend(token.id)).last_used_at == 1_795_000_000_123
+    assert (await issuance.suspend(token.id)).token.last_used_at == 1_795_000_000_123
     record = (await tokens.fetch(unused.id)).record
     assert record is not None
     assert record.version == 1

@@ -1,3 +1,4 @@
 from tests.harness.fixtures import gateway, gateways, own, shared_upstream, upstream
+from tests.harness.processes import gate, started
 
-__all__ = ["gateway", "gateways", "own", "shared_upstream", "upstream"]
+__all__ = ["gate", "gateway", "gateways", "own", "shared_upstream", "started", "upstream"]

@@ -83,11 +83,11 @@ def test_a_policy_that_is_not_there_is_told() -> None:
 
 def test_every_fault_of_a_configuration_is_told() -> None:
     with prepared() as gateway:
-        gateway.settings |= {"listne": "x", "drain_timeout": "soon", "workers": 2}
+        gateway.settings |= {"listne": "x", "drain_timeout": "soon", "workers": 0}
         lines = "\n".join(refused(gateway))
         assert "listne" in lines
         assert "drain_timeout" in lines
-        assert "workers: not in this version" in lines
+        assert "workers" in lines
 
 
 def test_a_route_to_an_upstream_that_is_not_configured_is_told() -> None:

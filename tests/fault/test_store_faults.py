@@ -13,7 +13,7 @@ from tests.harness.gateway import GatewayProcess
 from tests.harness.problems import check_refusal
 from tests.harness.upstream import ScriptedUpstream
 from tests.harness.waiting import eventually
-from tests.harness.wire import request
+from tests.harness.wire import Wire, request
 
 STORE_TIMEOUT_S = 0.4
 
@@ -42,7 +42,7 @@ def test_a_store_that_hangs_is_503_in_time_and_service_comes_back(fragile: Gatew
     eventually(lambda: served(fragile, token), "service")
     fragile.kill_store(signal.SIGSTOP)
     try:
-        eventually(lambda: not served(fragile, token), "the end of what is known")
+        eventually(lambda: not served(fragile, token), "the end of the lease")  # until then what is known stays true
         upstream.seen.clear()
         for target in ("/4/worklogs/1", "/4/teams/1", "/5/unmapped"):
             begun = time.monotonic()
@@ -80,6 +80,35 @@ def test_a_killed_store_is_started_again_and_knows_its_tokens(fragile: GatewayPr
     eventually(lambda: served(fragile, token), "service again", within=10)
     assert fragile.store_pid() != pid
     check_refusal(fragile.ask("GET", "/4/worklogs/1", token=ended.secret), "token_revoked")
+
+
+def test_no_request_in_a_storm_gets_through_unchecked_while_the_store_comes_and_goes(fragile: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    good, foreign = fragile.token("worklogs"), fragile.token("teams")
+    eventually(lambda: served(fragile, good), "service")
+    upstream.seen.clear()
+    statuses: set[int] = set()
+
+    def ask_foreign(wire: Wire) -> int:
+        wire.send(request("GET", "/4/worklogs/foreign", token=foreign))
+        status = wire.answer().status
+        statuses.add(status)
+        return status
+
+    for round_ in range(3):
+        if round_ == 1:
+            fragile.kill_store(signal.SIGSTOP)
+        if round_ == 2:
+            fragile.kill_store(signal.SIGCONT)
+        with fragile.wire() as wire:
+            for _ in range(5):
+                ask_foreign(wire)
+            if round_ == 1:
+                eventually(lambda wire=wire: ask_foreign(wire) == 503, "the end of the lease")
+                for _ in range(5):
+                    assert ask_foreign(wire) == 503
+    assert statuses == {403, 503}
+    assert upstream.seen == []
+    eventually(lambda: served(fragile, good), "service", within=5)
 
 
 def test_an_open_stream_survives_a_store_that_hangs_for_a_moment(fragile: GatewayProcess, upstream: ScriptedUpstream) -> None:

@@ -14,6 +14,7 @@ from tests.harness.gateway import GatewayProcess
 from tests.harness.problems import check_refusal
 from tests.harness.upstream import CLOSE, HALF_CLOSE, PLAIN, READ, RESET, Peer, ScriptedUpstream, Seen, Step
 from tests.harness.vectors import cases, raw, table
+from tests.harness.waiting import eventually
 from tests.harness.wire import request
 
 CASES = [case for part in table("answers") for case in cases("answers", part)]
@@ -111,6 +112,8 @@ def test_what_comes_back(case: dict[str, Any], gateways: Callable[[str], Gateway
         if case.get("close") or (case.get("cut") and not refused):
             assert wire.wait_closed() == b""
         elif answer.one("connection") != "close":
+            if case.get("reused") is False:  # what comes after the answer must be seen before the next request is on its way
+                eventually(lambda: not upstream.is_open(upstream.seen[0].connection), "the end of the upstream's connection")
             wire.send(request("GET", "/4/worklogs/after", token=token))
             after = wire.answer()
             assert (after.status, after.body) == (200, b"ok\n")

@@ -124,7 +124,11 @@ class GatewayProcess:
 
     def start(self) -> Self:
         """Start it and wait until it is ready."""
-        process = self.launch().process
+        return self.launch().await_ready()
+
+    def await_ready(self) -> Self:
+        """Wait until what was launched is ready. NotReady where it ends instead."""
+        process = self.process
         assert process is not None
         end = time.monotonic() + START_S
         while time.monotonic() < end:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from tests.harness.gateway import GatewayProcess
+from tests.harness.nodes import Worker
 from tests.harness.wire import Wire, request
 
 _PAUSE_S: Final = 0.02
@@ -31,39 +30,9 @@ class Told(NamedTuple):
     retry_after: str
 
 
-def _open_files(pid: int) -> set[str]:
-    found = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
-            found.add(str(entry.readlink()))
-    return found
-
-
-def worker_of(gateway: GatewayProcess, wire: Wire) -> int:
-    """The worker that has accepted this connection: the process that has the socket whose peer is ours. 0 where none has yet."""
-    ours = f":{wire.socket.getsockname()[1]:04X}"
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        place = line.split()
-        if place[1].endswith(f":{gateway.port:04X}") and place[2].endswith(ours):
-            for pid in gateway.workers():
-                if f"socket:[{place[9]}]" in _open_files(pid):
-                    return pid
-    return 0
-
-
 def wires_to_each(gateway: GatewayProcess, count: int, stack: ExitStack) -> dict[int, list[Wire]]:
     """Open connections, so many to each worker; the stack closes them."""
-    found: dict[int, list[Wire]] = {pid: [] for pid in gateway.workers()}
-    for _ in range(200):
-        wire = stack.enter_context(gateway.wire(timeout=20))
-        wire.send(request("GET", "/.scopegate/healthz"))
-        assert wire.answer().status == 200
-        place = found[worker_of(gateway, wire)]
-        if len(place) < count:
-            place.append(wire)
-        if all(len(wires) == count for wires in found.values()):
-            return found
-    raise AssertionError(f"200 connections did not reach all of {len(found)} workers")
+    return {pid: [stack.enter_context(Worker(gateway, pid).wire(timeout=20)) for _ in range(count)] for pid in gateway.workers()}
 
 
 class Pressing:

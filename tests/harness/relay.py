@@ -1,34 +1,124 @@
-"""A relay between the gateway and its store: it counts connections, is slow, loses requests or replies, or is not there at all."""
+"""A TCP relay before a server, by which a test cuts the cable: bytes pass, or are held back, in each direction of each connection. It also counts
+connections, is as slow as a test likes, and may not be there at all."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 import threading
-import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Self
+
+from tests.harness.sockets import end_of
+from tests.harness.waiting import eventually
+
+
+class Flow:
+    """One direction of a connection. ``held`` is what is held back; None while all passes."""
+
+    def __init__(self, source: socket.socket, sink: socket.socket, look: Callable[[bytes], bytes], ended: Callable[[], None]) -> None:
+        self.held: bytearray | None = None
+        self._source = source
+        self._sink = sink
+        self._look = look
+        self._ended = ended
+        self._lock = threading.Lock()
+
+    def hold(self) -> None:
+        """Let nothing more through."""
+        with self._lock:
+            self.held = bytearray() if self.held is None else self.held
+
+    def release(self, count: int | None = None) -> None:
+        """Let the first ``count`` bytes of what is held through, and hold back the rest as before; without it, let all through from now on."""
+        with self._lock:
+            assert self.held is not None
+            data, rest = (self.held, None) if count is None else (self.held[:count], self.held[count:])
+            self.held = rest
+            with contextlib.suppress(OSError):
+                self._sink.sendall(data)
+
+    def pump(self) -> None:
+        """Pass on what comes. The end of one side is the other's, unless this direction is held: a cut cable tells nobody."""
+        with contextlib.suppress(OSError):
+            while data := self._source.recv(65536):
+                data = self._look(data)
+                with self._lock:
+                    if self.held is None:
+                        self._sink.sendall(data)
+                    else:
+                        self.held += data
+        if self.held is None:
+            with contextlib.suppress(OSError):
+                self._sink.shutdown(socket.SHUT_RDWR)
+        self._ended()
+
+
+class Cable:
+    """One connection through the relay. ``up`` runs to the server, ``down`` to the client; ``port`` is the client's; ``is_link``: it asked for pushes."""
+
+    def __init__(self, client: socket.socket, server: socket.socket, relay: Relay) -> None:
+        self.client, self.server = client, server
+        self.port: int = client.getpeername()[1]
+        self.is_link = False
+        self.up = Flow(client, server, self._asked, self._flow_ended)
+        self.down = Flow(server, client, self._answered, self._flow_ended)
+        self._relay = relay
+        self._flowing = threading.Semaphore(1)  # the second one to end takes it in vain
+        self._threads = [threading.Thread(target=flow.pump, name="relay", daemon=True) for flow in (self.up, self.down)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> None:
+        """Close both sides and leave nothing behind."""
+        self.close()
+        for thread in self._threads:
+            thread.join(5)
+        self.client.close()
+        self.server.close()
+
+    def hold(self) -> None:
+        """A black hole both ways: nobody is told."""
+        self.up.hold()
+        self.down.hold()
+
+    def close(self) -> None:
+        """End both sides."""
+        for sock in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def _asked(self, data: bytes) -> bytes:
+        self.is_link = self.is_link or b"TRACKING" in data
+        self._relay.on_question(self, data)
+        return data
+
+    def _answered(self, data: bytes) -> bytes:
+        return self._relay.on_answer(data)
+
+    def _flow_ended(self) -> None:
+        if not self._flowing.acquire(blocking=False):
+            self.client.close()
+            self.server.close()
 
 
 class Relay:
-    """Listens on a free port of 127.0.0.1 and passes bytes on to ``target``. What is set counts from the next bytes on, also on open connections.
+    """Listens on ``port`` of 127.0.0.1 before a server on a unix socket or a port. ``opened`` gets each new connection before a byte has passed;
+    ``on_question`` gets what comes from a client before it is passed on; ``on_answer`` gives what is passed on of what the server says.
+    ``connections`` counts those that were made, whether or not the server took them."""
 
-    ``delay_s``: each piece from the server comes so much later. ``lose_reply_to``: once a client has said this, nothing more from the server
-    reaches it on this connection. ``lose_request``: from these bytes on, nothing of the client reaches the server. ``rewrite``: what the server says
-    of itself, and what is heard instead, of the same length. ``connections`` counts those that were made to the relay, whether or not the server
-    took them.
-    """
-
-    def __init__(self, target: int) -> None:
-        self.target = target
+    def __init__(self, server: Path | int) -> None:
+        self.opened: Callable[[Cable], None] = lambda _: None
+        self.on_question: Callable[[Cable, bytes], None] = lambda *_: None
+        self.on_answer: Callable[[bytes], bytes] = lambda data: data
         self.connections = 0
-        self.delay_s = 0.0
-        self.lose_reply_to: bytes | None = None
-        self.lose_request: bytes | None = None
-        self.rewrite: tuple[bytes, bytes] = (b"", b"")
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
-        self._listener = self._listen(0)
-        self.port: int = self._listener.getsockname()[1]
+        self._server = server
+        self._cables: list[Cable] = []
+        self.port = 0
+        self.admit()
 
     def __enter__(self) -> Self:
         return self
@@ -36,92 +126,63 @@ class Relay:
     def __exit__(self, *_: object) -> None:
         self.refuse()
 
+    def admit(self) -> None:
+        """Listen."""
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, name="relay", daemon=True)
+        self._thread.start()
+
     def refuse(self) -> None:
-        """Nobody listens here any more, and what was open is closed."""
+        """Listen no more, and end all connections."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
         self._listener.close()
-        self.cut()
+        for cable in self._cables:
+            cable.end()
+        self._cables.clear()
 
-    def admit(self) -> None:
-        """Listen again."""
-        self._listener = self._listen(self.port)
+    def link_of(self, pid: int) -> Cable:
+        """The connection by which a process is told of changes, once it has one."""
 
-    def cut(self) -> None:
-        """Close every connection."""
-        with self._lock:
-            for each in self._open:
-                with contextlib.suppress(OSError):
-                    each.shutdown(socket.SHUT_RDWR)
+        def found() -> list[Cable]:
+            return [cable for cable in self._cables if cable.is_link and end_of(pid, cable.port, self.port)]
 
-    def _listen(self, port: int) -> socket.socket:
-        listener = socket.create_server(("127.0.0.1", port), backlog=512)
-        threading.Thread(target=self._accept, args=(listener,), name="relay", daemon=True).start()
-        return listener
+        return eventually(found, "a link through the relay")[0]
 
-    def _accept(self, listener: socket.socket) -> None:
+    def mend(self) -> None:
+        """Let all pass again. What was cut is ended, so that its clients connect anew."""
+        self.opened, self.on_question, self.on_answer = (lambda _: None), (lambda *_: None), (lambda data: data)
+        for cable in list(self._cables):
+            if cable.up.held is not None or cable.down.held is not None:
+                cable.close()
+
+    def _accept(self) -> None:
         while True:
             try:
-                client, _ = listener.accept()
+                client, _ = self._listener.accept()
             except OSError:
                 return
             self.connections += 1
             try:
-                server = socket.create_connection(("127.0.0.1", self.target), 5)
+                server = self._connected()
             except OSError:
                 client.close()
                 continue
-            _Passage(self, client, server)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            cable = Cable(client, server, self)
+            self._cables.append(cable)
+            self.opened(cable)
+            cable.start()
 
-    def enter(self, *sockets: socket.socket) -> None:
-        with self._lock:
-            self._open.update(sockets)
-
-    def leave(self, *sockets: socket.socket) -> None:
-        with self._lock:
-            self._open.difference_update(sockets)
-        for each in sockets:
-            each.close()
-
-
-class _Passage:
-    """One connection and the one behind it."""
-
-    def __init__(self, relay: Relay, client: socket.socket, server: socket.socket) -> None:
-        self._relay = relay
-        self._client = client
-        self._server = server
-        self._deaf = self._mute = False
-        self._ended = 0
-        for each in (client, server):
-            each.settimeout(None)
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        relay.enter(client, server)
-        for work in (self._up, self._down):
-            threading.Thread(target=self._pass, args=(work,), daemon=True).start()
-
-    def _pass(self, work: object) -> None:
-        with contextlib.suppress(OSError):
-            work()  # type: ignore[operator]
-        for each in (self._client, self._server):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        self._ended += 1
-        if self._ended == 2:
-            self._relay.leave(self._client, self._server)
-
-    def _up(self) -> None:
-        while data := self._client.recv(65536):
-            lost, unanswered = self._relay.lose_request, self._relay.lose_reply_to
-            self._mute = self._mute or (lost is not None and lost in data)
-            self._deaf = self._deaf or (unanswered is not None and unanswered in data)
-            if not self._mute:
-                self._server.sendall(data)
-
-    def _down(self) -> None:
-        while data := self._server.recv(65536):
-            if self._relay.delay_s:
-                time.sleep(self._relay.delay_s)
-            said, heard = self._relay.rewrite
-            if not self._deaf:
-                self._client.sendall(data.replace(said, heard) if said else data)
+    def _connected(self) -> socket.socket:
+        if isinstance(self._server, int):
+            return socket.create_connection(("127.0.0.1", self._server))
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(str(self._server))
+        except OSError:
+            server.close()
+            raise
+        return server

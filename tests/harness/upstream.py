@@ -221,6 +221,10 @@ class ScriptedUpstream:
         """How many connections are open."""
         return len(self._peers)
 
+    def is_open(self, number: int) -> bool:
+        """Whether a connection, by its number, is still open."""
+        return any(peer.number == number for peer in list(self._peers))
+
     def drop_idle(self) -> None:
         """Close every connection, as a server does that is started again."""
         for peer in list(self._peers):

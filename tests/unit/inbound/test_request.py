@@ -17,7 +17,9 @@ TOKEN = b"sgt_" + b"a" * 12 + b"_" + b"b" * 38
 
 def request(*fields: tuple[bytes, bytes], method: str = "GET", http10: bool = False, host: bool = True) -> GatewayRequest:
     first = ((b"Host", b"a"),) if host else ()
-    return GatewayRequest(ParsedHead(method, "/", first + fields, True), NAMES, http10=http10)
+    lines = [name + b": " + value for name, value in first + fields]
+    body = any(name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in fields)
+    return GatewayRequest(ParsedHead(method, "/", lines, http10, not body), NAMES)
 
 
 def fault(*fields: tuple[bytes, bytes], http10: bool = False, host: bool = True) -> str:
@@ -28,7 +30,7 @@ def fault(*fields: tuple[bytes, bytes], http10: bool = False, host: bool = True)
 
 def test_ordinary_fields_are_kept_as_lines() -> None:
     found = request((b"X-A", b"1"), (b"Cookie", b"c"), (b"X-Scopegate-Subject", b"evil"))
-    assert b"".join(found.kept) == b"X-A: 1\r\nCookie: c\r\n"
+    assert found.kept == [b"X-A: 1", b"Cookie: c"]
 
 
 def test_credentials_are_read_one_by_one_and_not_kept() -> None:
@@ -40,7 +42,7 @@ def test_credentials_are_read_one_by_one_and_not_kept() -> None:
 @pytest.mark.parametrize("named", [b"X-Hop", b"x-hop", b"x_hop", b"close, X-HOP", b"X.Hop"])
 def test_what_connection_names_is_dropped_in_every_spelling(named: bytes) -> None:
     found = request((b"X-Hop", b"gone"), (b"X_Hop", b"gone"), (b"Connection", named), (b"X-End", b"kept"))
-    assert b"".join(found.kept) == b"X-End: kept\r\n"
+    assert found.kept == [b"X-End: kept"]
 
 
 def test_connection_also_drops_what_depends_on_the_peer() -> None:
@@ -107,7 +109,7 @@ def test_only_websocket_alone_is_an_upgrade(fields: list[tuple[bytes, bytes]], w
 def test_a_token_in_any_other_field_is_taken_out() -> None:
     found = request((b"X-A", b"x" + TOKEN), (b"X-" + TOKEN, b"1"), (b"X-B", b"kept"), (b"X-Forwarded-User", TOKEN), (b"X-Request-Id", TOKEN))
     found.drop_tokens(FORM)
-    assert b"".join(found.kept) == b"X-B: kept\r\n"
+    assert found.kept == [b"X-B: kept"]
     assert found.conditional == []
     assert found.request_id == b""
 

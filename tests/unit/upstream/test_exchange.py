@@ -134,7 +134,7 @@ async def test_an_answer_is_told_alike_in_every_cut_and_its_connection_can_be_us
     assert wanted[0][1] == (103, [(b"Link", b"a")])
     head = wanted[1][1]
     assert isinstance(head, AnswerHead)
-    assert (head.status, head.reason, head.chunked, head.length, head.bodyless) == (200, b"Fine", True, None, False)
+    assert (head.status, head.line, head.chunked, head.length, head.bodyless) == (200, b"HTTP/1.1 200 Fine", True, None, False)
     assert list(wanted[2:]) == [("body", b"hi!"), ("end", [(b"X-T", b"t")])]
 
 

@@ -1,4 +1,4 @@
-"""G10 and the processes: whatever ends, and however, no request is lost that need not be, and nothing is left behind."""
+"""The processes: one that dies is replaced, a policy is used by all or by none, counts add up, a start that fails says why."""
 
 from __future__ import annotations
 
@@ -10,83 +10,18 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.harness.gateway import ADMIN_KEY, POLICY, GatewayProcess, NotReady, free_port
-from tests.harness.upstream import PLAIN, ScriptedUpstream
+from tests.harness.processes import Gate, alive, hashes, ready, stop
+from tests.harness.upstream import ScriptedUpstream
 from tests.harness.waiting import eventually
-from tests.harness.wire import Answer, Closed, Wire, request
+from tests.harness.wire import Wire, request
 
 NARROW = POLICY.replace('  - {path: "/4/accounts/**", scope: accounts}\n', "")
-
-
-@pytest.fixture
-def started(upstream: ScriptedUpstream) -> Iterator[Callable[..., GatewayProcess]]:
-    """Starts gateways, and ends them."""
-    with contextlib.ExitStack() as stack:
-
-        def start(workers: int = 2, **options: object) -> GatewayProcess:
-            settings = {"workers": workers, **options.pop("settings", {})}  # type: ignore[dict-item]
-            gateway = stack.enter_context(GatewayProcess(upstream.url, settings=settings, **options))  # type: ignore[arg-type]
-            stack.callback(lambda: "Traceback" not in gateway.log() or pytest.fail(gateway.log()))
-            return gateway
-
-        yield start
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
-def stop(pid: int) -> None:
-    """Freeze a process."""
-    os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: is_stopped(pid), "a stopped process")
-
-
-def ready(gateway: GatewayProcess) -> bool:
-    try:
-        return gateway.admin("GET", "/readyz")[0] == 200
-    except OSError:
-        return False
-
-
-def hashes(gateway: GatewayProcess) -> list[str]:
-    """The policy that each worker runs."""
-    return [worker["policy"] for worker in json.loads(gateway.admin("GET", "/readyz")[2])["workers"]]
-
-
-class Gate:
-    """An upstream's answer that waits: ``come`` says that a request is there, ``open`` lets all through."""
-
-    def __init__(self) -> None:
-        self.come = threading.Semaphore(0)
-        self.opened = threading.Event()
-
-    def __call__(self, peer: object, _: object) -> None:
-        self.come.release()
-        assert self.opened.wait(30)
-        peer.send(PLAIN)  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def gate(upstream: ScriptedUpstream) -> Iterator[Gate]:
-    """The answer to paths that end in ``/gate``."""
-    gate = Gate()
-    upstream.script("gate", gate)
-    yield gate
-    gate.opened.set()
 
 
 # -- a process dies
@@ -169,183 +104,6 @@ def test_a_child_of_others_is_reaped(upstream: ScriptedUpstream) -> None:
         assert gateway.stop() == 0
     finally:
         gateway.close()
-
-
-# -- the end
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_requests_in_flight_finish_and_kept_connections_are_told(started: Callable[..., GatewayProcess], gate: Gate, number: signal.Signals) -> None:
-    gateway = started(workers=1)
-    processes = gateway.children()
-    with gateway.wire() as slow, gateway.wire() as kept, gateway.wire() as idle:
-        for wire in (kept, idle):
-            wire.send(request("GET", "/4/status/1"))
-            assert wire.answer().status == 200
-        slow.send(request("GET", "/4/status/gate"))
-        assert gate.come.acquire(timeout=10)
-        gateway.tell(number)
-        if number == signal.SIGINT:  # Ctrl-C reaches the whole group
-            for pid in [*gateway.workers(), *gateway.management()]:
-                os.kill(pid, number)
-        eventually(lambda: refused(gateway.port), "closed listeners")
-        kept.send(request("GET", "/4/status/2"))
-        told = kept.answer()
-        assert (told.status, told.one("connection")) == (200, "close")
-        assert kept.wait_closed() == b""
-        assert idle.is_quiet(0.2)  # it goes last
-        gate.opened.set()
-        answer = slow.answer()
-        assert (answer.status, answer.complete) == (200, True)
-        assert idle.wait_closed() == b""
-    assert gateway.wait() == 0
-    assert not any(map(alive, processes))
-
-
-def refused(port: int) -> bool:
-    """Whether nobody listens."""
-    with socket.socket() as client:
-        client.settimeout(5)
-        return client.connect_ex(("127.0.0.1", port)) != 0
-
-
-def test_what_waits_in_the_queue_is_answered_before_the_listener_closes(started: Callable[..., GatewayProcess]) -> None:
-    gateway = started(workers=1)
-    (worker,) = gateway.workers()
-    stop(worker)
-    with contextlib.ExitStack() as stack:
-        wires = [stack.enter_context(gateway.wire(timeout=20)) for _ in range(50)]
-        for wire in wires:
-            wire.send(request("GET", "/4/status/1"))
-        gateway.tell(signal.SIGTERM)
-        eventually(lambda: queue_is_shut(gateway.port), "a drain")
-        os.kill(worker, signal.SIGCONT)
-        answers = [wire.answer() for wire in wires]
-        assert [(answer.status, answer.one("connection")) for answer in answers] == [(200, "close")] * 50
-    assert gateway.wait() == 0
-
-
-def queue_is_shut(port: int) -> bool:
-    """Whether no further handshake is begun: the supervisor has heard the signal."""
-    with socket.socket() as client:
-        client.settimeout(0.2)
-        try:
-            client.connect(("127.0.0.1", port))
-        except TimeoutError:
-            return True
-        return False
-
-
-class Client(threading.Thread):
-    """Asks one request after the other until there is nobody to connect to. ``lost`` says what was sent and not answered."""
-
-    def __init__(self, port: int, *, kept: bool, thinks_s: float) -> None:
-        super().__init__()
-        self.port, self.kept, self.thinks_s = port, kept, thinks_s
-        self.answered = 0
-        self.lost: list[str] = []
-
-    def run(self) -> None:
-        wire: Wire | None = None
-        while True:
-            if wire is None:
-                try:
-                    wire = Wire(self.port, timeout=20)
-                except OSError:
-                    return
-            try:
-                wire.send(request("GET", "/4/status/1"))
-                answer: Answer = wire.answer()
-            except (Closed, OSError) as error:
-                self.lost.append(repr(error))
-                wire.close()
-                return
-            if answer.status == 200 and answer.complete:
-                self.answered += 1
-            else:
-                self.lost.append(str(answer.status))
-            if not self.kept or answer.one("connection") == "close":
-                wire.close()
-                wire = None
-            if self.thinks_s:
-                threading.Event().wait(self.thinks_s)
-
-
-@pytest.mark.parametrize(("kept", "thinks_s"), [(False, 0.0), (True, 0.0), (True, 0.2)])
-def test_the_end_under_load_loses_no_request(started: Callable[..., GatewayProcess], kept: bool, thinks_s: float) -> None:
-    gateway = started()
-    clients = [Client(gateway.port, kept=kept, thinks_s=thinks_s) for _ in range(8)]
-    for client in clients:
-        client.start()
-    eventually(lambda: all(client.answered > (3 if thinks_s else 20) for client in clients), "a load")
-    gateway.tell(signal.SIGTERM)
-    assert gateway.wait() == 0
-    for client in clients:
-        client.join(30)
-    assert [client.lost for client in clients] == [[]] * 8
-
-
-def test_a_worker_that_hangs_is_killed_when_the_time_is_over(started: Callable[..., GatewayProcess]) -> None:
-    gateway = started(settings={"drain_timeout": "500ms"})
-    processes = gateway.children()
-    stop(gateway.workers()[0])
-    assert gateway.stop() == 0
-    assert "worker 0 has not ended in time: it is killed" in gateway.log()
-    assert not any(map(alive, processes))
-
-
-def test_a_second_signal_ends_at_once(started: Callable[..., GatewayProcess], gate: Gate) -> None:
-    gateway = started(settings={"drain_timeout": "1h"})
-    processes = gateway.children()
-    with gateway.wire() as wire:
-        wire.send(request("GET", "/4/status/gate"))
-        assert gate.come.acquire(timeout=10)
-        gateway.tell(signal.SIGTERM)
-        eventually(lambda: refused(gateway.port), "closed listeners")
-        gateway.tell(signal.SIGTERM)
-        assert gateway.wait() == 1
-        with pytest.raises(Closed):
-            wire.answer()
-    assert not any(map(alive, processes))
-
-
-@pytest.mark.parametrize("frozen", [False, True])
-def test_nothing_outlives_a_supervisor_that_is_killed(started: Callable[..., GatewayProcess], gate: Gate, frozen: bool) -> None:
-    gateway = started()
-    processes = gateway.children()
-    assert len(processes) == 4  # two workers, the management process, the store's server
-    with gateway.wire() as wire:
-        wire.send(request("GET", "/4/status/gate"))  # one that never ends does not hold it up
-        assert gate.come.acquire(timeout=10)
-        worker = gateway.workers()[0]
-        if frozen:
-            stop(worker)
-        gateway.tell(signal.SIGKILL)
-        gateway.wait()
-        if frozen:
-            os.kill(worker, signal.SIGCONT)
-        eventually(lambda: not any(map(alive, processes)), "no process")
-    assert refused(gateway.port)
-
-
-def test_what_is_in_flight_has_a_moment_when_the_supervisor_is_killed(started: Callable[..., GatewayProcess], gate: Gate) -> None:
-    gateway = started(workers=1)
-    with gateway.wire() as wire:
-        wire.send(request("GET", "/4/status/gate"))
-        assert gate.come.acquire(timeout=10)
-        gateway.tell(signal.SIGKILL)
-        gateway.wait()
-        gate.opened.set()
-        assert wire.answer().complete
-
-
-def test_after_a_killed_supervisor_the_next_one_starts(started: Callable[..., GatewayProcess]) -> None:
-    gateway = started(workers=1)
-    token = gateway.token("worklogs")
-    gateway.tell(signal.SIGKILL)
-    gateway.wait()
-    gateway.start()
-    assert gateway.ask("GET", "/4/worklogs/1", token=token).status == 200
 
 
 # -- reload
@@ -434,7 +192,7 @@ def test_a_port_that_another_program_shares_is_refused(upstream: ScriptedUpstrea
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"access_log": "./no/such/folder/access.log"}, "no/such/folder/access.log: No such file or directory"),
+        ({"access_log": "./no/such/folder/access.log"}, "no/such/folder/access.log can't be written (No such file or directory)"),
         ({"store": {"url": "redis://127.0.0.1:1"}}, "cannot be reached: nothing listens there"),
     ],
 )
