@@ -56,6 +56,7 @@ class DataPlaneApp:
     def count(self) -> Counters:
         """The counts now."""
         self.counters.streams_open = len(self._plane.live)
+        self.counters.cache_records, self.counters.cache_negatives = self._tokens.held
         return self.counters
 
     async def end(self, within_s: float | None = None) -> None:

@@ -21,7 +21,8 @@ from gateway.store.token_register import RedisTokenRegister
 
 LOG: Final = logging.getLogger("scopegate")
 _END_S: Final = 2.0
-_STORE_WATCH_S: Final = 0.5
+_STORE_WATCH_S: Final = 0.25
+_FAILED: Final = 2  # in a row: what the first one tells may be of the connection that broke, the second says why there is no other
 
 
 class ManagementApp:
@@ -78,16 +79,16 @@ class ManagementApp:
 
     async def _tell_of_store(self) -> None:
         """One line when the store can't be used any more, and one when it can again: a node says it once, not each of its workers."""
-        usable = True
+        failed = 0
         while True:
             await asyncio.sleep(_STORE_WATCH_S)
             try:
-                await self._store.ping()
+                await self._store.ping(changes=True)
             except StoreUnavailable as why:
-                if usable:
+                failed += 1
+                if failed == _FAILED:
                     LOG.error("%s; until then requests that need it are answered 503", why)  # noqa: TRY400 - one plain line
-                usable = False
             else:
-                if not usable:
+                if failed >= _FAILED:
                     LOG.info("the store can be used again")
-                usable = True
+                failed = 0

@@ -175,14 +175,17 @@ class Issuance:
     async def revoke_owner(self, owner: str) -> list[TokenRecord]:
         """End all tokens of one who leaves; those that this call ended. Tokens made meanwhile are ended too."""
         ended: dict[str, TokenRecord] = {}
-        while True:
-            before = len(ended)
-            for token_id in await self._register.ids_of(owner):
-                record, now_ms = await self._register.record(token_id)
-                if record is not None and record.state_at(now_ms) in {ACTIVE, SUSPENDED}:
-                    ended[token_id] = (await self.revoke(token_id)).token
-            if len(ended) == before:
-                return list(ended.values())
+        try:
+            while True:
+                before = len(ended)
+                for token_id in await self._register.ids_of(owner):
+                    record, now_ms = await self._register.record(token_id)
+                    if record is not None and record.state_at(now_ms) in {ACTIVE, SUSPENDED}:
+                        ended[token_id] = (await self.revoke(token_id)).token
+                if len(ended) == before:
+                    return list(ended.values())
+        except StoreUnavailable as why:
+            raise StoreUnavailable(str(why), written=why.written or bool(ended)) from why
 
     async def list(self, *, state: str | None = None, owner: str | None = None, q: str = "", cursor: str = "", limit: int = 50) -> TokenPage:
         """One page, newest first. ``q`` is looked for in name, owner and description, without case, or is an id.

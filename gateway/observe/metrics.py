@@ -21,7 +21,8 @@ class Counters(msgspec.Struct):
 
     ``requests`` counts the data plane's answers, ``management`` those of the management port: route template ("" before the token is proved),
     method as sent, status (0 where the client was gone before an answer), reason code ("" where the request was allowed).
-    ``bytes_up`` and ``bytes_down`` are bytes of bodies sent to upstreams and to clients. ``connections_open`` and ``streams_open`` are what is open now.
+    ``bytes_up`` and ``bytes_down`` are bytes of bodies sent to upstreams and to clients. ``connections_open`` and ``streams_open`` are what is open now,
+    ``cache_records`` and ``cache_negatives`` what is remembered now.
     """
 
     requests: dict[RequestKey, int] = msgspec.field(default_factory=lambda: defaultdict(int))
@@ -31,6 +32,8 @@ class Counters(msgspec.Struct):
     connections: int = 0
     connections_open: int = 0
     streams_open: int = 0
+    cache_records: int = 0
+    cache_negatives: int = 0
     lookups: int = 0
     store_errors: int = 0
     upstream_retries: int = 0
@@ -47,12 +50,13 @@ class Counters(msgspec.Struct):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def keep(self, other: Counters) -> None:
-        """Add the last counts of a process that has ended: what it had open is closed, what it did stays."""
+        """Add the last counts of a process that has ended: what it had open is closed and what it knew is gone, what it did stays."""
         self.add(other)
-        self.connections_open -= other.connections_open
-        self.streams_open -= other.streams_open
+        for name in _NOW:
+            setattr(self, name, getattr(self, name) - getattr(other, name))
 
 
+_NOW: Final = ("connections_open", "streams_open", "cache_records", "cache_negatives")
 _NUMBERS: Final = tuple(name for name in Counters.__struct_fields__ if name not in {"requests", "management"})
 
 

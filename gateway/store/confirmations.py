@@ -8,6 +8,7 @@ decide from memory what it knew before (docs/revocation.md).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,21 +37,22 @@ class Confirmations:
         self._timeout_s = options.timeout_s
         self._channel = keys.confirmed
         self._expected: dict[str, list[_Expected]] = {}
-        self._listening = asyncio.Event()
+        self._listening = False
+        self._news = asyncio.Event()  # the link is up and heard, or down
         self._link = Link(options)
         self._link.on_up = lambda: self._link.tell(("SUBSCRIBE", self._channel))
-        self._link.on_down = self._listening.clear
+        self._link.on_down = self._lost
         self._link.on_push = self._heard
 
     async def listen(self) -> None:
-        """Listen from now on. Where that fails within the store's time limit, changes wait for a whole lease."""
+        """Listen from now on. Where that fails, within the store's time limit, changes wait for a whole lease."""
         self._link.keep_up()
-        if not self._listening.is_set():
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    await self._listening.wait()
-            except TimeoutError:
-                return
+        if self._listening or not self._link.alive:
+            return
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_s):
+                await self._news.wait()
 
     @contextmanager
     def expecting(self, token_id: str) -> Iterator[_Expected]:
@@ -87,9 +89,14 @@ class Confirmations:
     def _missing(expected: _Expected, version: int, workers: Collection[str]) -> list[str]:
         return [worker for worker in workers if expected.versions.get(worker, 0) < version]
 
+    def _lost(self) -> None:
+        self._listening = False
+        self._news.set()
+
     def _heard(self, push: list[Any]) -> None:
         if push[0] == b"subscribe":
-            self._listening.set()
+            self._listening = True
+            self._news.set()
         elif push[0] == b"message":
             token_id, version, worker = push[2].decode().split(" ", 2)
             for expected in self._expected.get(token_id, ()):

@@ -33,10 +33,13 @@ _ADVICE: Final = {
     "LOADING": "is still loading its data: wait until it is done",
     "MISCONF": "refuses writes because it cannot save (MISCONF): free its disk, and look at its log",
     "NOAUTH": "asks for a password: put it into store.url",
-    "WRONGPASS": "refuses the user or the password of store.url",
+    "WRONGPASS": "refuses the user or the password of store.url: mend them there",
     "NOPERM": "does not let this user do what the gateway needs: widen its ACL to the keys and commands",
-    "MASTERDOWN": "has lost its primary",
-    "CLUSTERDOWN": "is a cluster that is down",
+    "NOREPLICAS": "refuses writes because too few replicas follow it (NOREPLICAS): mend them, or lower its min-replicas-to-write",
+    "BUSY": "is held up by somebody's script (BUSY): end it by SCRIPT KILL",
+    "MASTERDOWN": "has lost its primary: name the primary in store.url",
+    "CLUSTERDOWN": "is a cluster that is down: name a server that is none in store.url",
+    "MAXCLIENTS": "has as many clients as it takes: raise its maxclients",
 }
 _REASONS: Final[dict[type[BaseException], str]] = {
     ConnectionRefusedError: "nothing listens there",
@@ -145,7 +148,11 @@ class _TlsConnection(Connection):
 async def connect(options: StoreOptions, protocol: int = 2) -> AbstractConnection:
     """An open connection; the caller limits the time. redis-py's errors as they come."""
     connection = new_connection(options, protocol)
-    await connection.connect()  # type: ignore[no-untyped-call]
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+    except BaseException:  # redis-py leaves the socket of a handshake that was broken off open
+        await connection.disconnect(nowait=True)
+        raise
     return connection
 
 
@@ -156,13 +163,14 @@ def unavailable(error: BaseException, options: StoreOptions, *, written: bool = 
     where = f"the store at {address(options.url)}"
     cause = _cause(error)
     if isinstance(cause, redis_errors.TimeoutError | TimeoutError):
-        return StoreUnavailable(f"{where} did not answer within {options.timeout_s * 1000:g} ms (store.timeout)", written=written)
+        return StoreUnavailable(
+            f"{where} did not answer within {options.timeout_s * 1000:g} ms (store.timeout): look at its load, or raise the limit", written=written
+        )
     code = _code(cause)
     if code in _ADVICE:
-        # The server refused before it did anything.
-        return StoreUnavailable(f"{where} {_ADVICE[code]}")
+        return StoreUnavailable(f"{where} {_ADVICE[code]}", written=written)
     if code:
-        return StoreUnavailable(f"{where} refused a command: {code}", written=written)
+        return StoreUnavailable(f"{where} refused a command ({code}): look at its log", written=written)
     handshake = tls.trouble(cause, options.tls)
     if handshake:
         return StoreUnavailable(f"{where} {handshake}", written=written)
@@ -170,6 +178,11 @@ def unavailable(error: BaseException, options: StoreOptions, *, written: bool = 
     if reason == _LOST and urlsplit(options.url).scheme == "rediss":
         return StoreUnavailable(f"{where} {tls.closed(options.tls)}", written=written)
     return StoreUnavailable(f"{where} cannot be reached: {reason}; start it, or mend store.url", written=written)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server itself said no, and so did nothing."""
+    return bool(_code(_cause(error)))
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -182,6 +195,8 @@ def _code(error: BaseException) -> str:
     """The first word of a server's refusal, "" where it is none."""
     if not isinstance(error, redis_errors.RedisError):
         return ""
+    if str(error) == "max number of clients reached":  # redis-py takes its code, ERR, away
+        return "MAXCLIENTS"
     code: str | None = error.status_code
     if code is None and isinstance(error, redis_errors.ResponseError):
         code = str(error).split(" ", 1)[0]

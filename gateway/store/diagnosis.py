@@ -22,7 +22,7 @@ from gateway.settings.values import is_local
 from gateway.store.connection import FAILURES, StoreOptions, address, connect, unavailable
 from gateway.store.identity import StoreIdentity
 from gateway.store.keys import Keys
-from gateway.store.server import check_server, info_facts
+from gateway.store.server import check_server, info_facts, trial
 from gateway.store.session import Command, Sessions, read_reply
 
 _PINGS: Final = 5
@@ -33,8 +33,8 @@ _SKEW_FAIL_S: Final = 60  # design: creating a token is refused from here on
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
     """What a server told. ``fsync`` and ``snapshots`` are None where it does not let us ask; ``waitaof``: it can confirm that a change is in its
-    append-only file; ``ahead_s``: how far our clock is ahead of its own; ``certificate_ends``: Unix time, None without TLS; ``pushes``: "" where it
-    tells of changes, else why not; ``id``: what it says who it is.
+    append-only file; ``ahead_s``: how far our clock is ahead of its own; ``certificate_ends``: Unix time, None without TLS; ``changes`` and
+    ``pushes``: "" where it takes changes and tells of them, else why not; ``id``: what it says who it is.
     """
 
     info: Mapping[str, str]
@@ -44,6 +44,7 @@ class StoreFacts:
     latency_s: float
     ahead_s: float
     certificate_ends: float | None
+    changes: str
     pushes: str
     id: bytes | None
 
@@ -63,8 +64,8 @@ async def examine_store(options: StoreOptions) -> list[Finding]:
         return [fail("store", str(why))]
     where = address(options.url)
     reached = fail("store", refused) if refused else ok("store", f"{facts.name} at {where}, a primary, answers in {facts.latency_s * 1000:.1f} ms")
-    findings = [reached, durability(facts), memory(facts, allow_eviction=options.allow_eviction), pushes(facts), _identity(facts, options)]
-    return [*findings, pace(facts, options), *transport(facts, options, time.time()), clock(facts)]
+    findings = [reached, durability(facts), memory(facts, allow_eviction=options.allow_eviction), changes(facts), pushes(facts)]
+    return [*findings, _identity(facts, options), pace(facts, options), *transport(facts, options, time.time()), clock(facts)]
 
 
 async def _refusal(options: StoreOptions) -> str:
@@ -97,13 +98,16 @@ async def gather(options: StoreOptions) -> StoreFacts:
         before = time.time()
         (clock_reply,) = await _ask(connection, options, ("TIME",))
         ours = (before + time.time()) / 2
-        fsync, save, waited, found = await _ask(
+        keys = Keys(options.prefix)
+        fsync, save, waited, found, *tried = await _ask(
             connection,
             options,
             ("CONFIG", "GET", "appendfsync"),
             ("CONFIG", "GET", "save"),
             ("WAITAOF", 0, 0, 0),
-            ("GET", Keys(options.prefix).meta),
+            ("GET", keys.meta),
+            trial(keys),
+            ("EVAL", "return 1", 0),
         )
         return StoreFacts(
             info=info_facts(info),
@@ -113,6 +117,7 @@ async def gather(options: StoreOptions) -> StoreFacts:
             latency_s=statistics.median(rounds),
             ahead_s=0.0 if isinstance(clock_reply, Exception) else ours - int(clock_reply[0]) - int(clock_reply[1]) / 1e6,
             certificate_ends=_certificate_ends(connection),
+            changes=next((str(unavailable(reply, options)) for reply in tried if isinstance(reply, Exception)), ""),
             pushes=await _push_fault(options),
             id=None if isinstance(found, Exception) else found,
         )
@@ -174,6 +179,11 @@ def memory(facts: StoreFacts, *, allow_eviction: bool) -> Finding:
     if used * 100 >= limit * 80:
         return warn(check, f"{found}: changes are refused once it is full", "raise its maxmemory soon")
     return ok(check, found)
+
+
+def changes(facts: StoreFacts) -> Finding:
+    """Does it take changes, and scripts, by which all of them are made?"""
+    return fail("store changes", facts.changes) if facts.changes else ok("store changes", "taken, and scripts run")
 
 
 def pushes(facts: StoreFacts) -> Finding:

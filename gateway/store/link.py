@@ -64,6 +64,11 @@ class Link(asyncio.Protocol):
     def up(self) -> bool:
         return self._transport is not None
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is up or about to be."""
+        return self._transport is not None or self._connecting is not None
+
     def keep_up(self) -> None:
         """Connect if the link is down and the last failure is a while ago. Called now and then by who needs its pushes."""
         loop = asyncio.get_running_loop()
@@ -110,6 +115,10 @@ class Link(asyncio.Protocol):
         self.call(commands, settle)
         return answer
 
+    def give_up(self, why: StoreUnavailable) -> None:
+        """End this connection, since what it tells can't be trusted; what waits gets ``why``. Another is made as after any loss."""
+        self._fail(why)
+
     async def close(self) -> None:
         """End the connection; what waits gets StoreUnavailable."""
         self._closed = True
@@ -121,15 +130,23 @@ class Link(asyncio.Protocol):
     # -- connecting
 
     async def _connect(self) -> None:
+        connection = None
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 connection = await connect(self._options, protocol=3)
-                for command in self.greeting:
+                for command in (("HELLO",), *self.greeting):
                     await connection.send_packed_command(connection.pack_commands([command]))
                     reply = await read_reply(connection)
                     if isinstance(reply, Exception):
                         raise reply  # noqa: TRY301 - it goes the way of all other failures
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+                    if isinstance(reply, dict) and reply.get(b"role") == b"replica":
+                        raise redis_errors.ResponseError("READONLY")  # noqa: TRY301 - a replica may not hear of the latest changes
+        except BaseException as error:
+            if connection is not None:
+                await connection.disconnect(nowait=True)
+            if not isinstance(error, Exception):
+                raise
+            # Whatever it is, nobody may wait for ever.
             self._connecting = None
             self._fail(unavailable(error, self._options))
             return
@@ -162,7 +179,7 @@ class Link(asyncio.Protocol):
         reader = self._reader
         try:
             reader.feed(data)
-            while (reply := reader.gets()) is not False:
+            while self._transport is not None and (reply := reader.gets()) is not False:
                 if isinstance(reply, hiredis.PushNotification):
                     self.on_push(reply)
                 else:

@@ -34,8 +34,10 @@ class RecordCache:
         self._believed_until = float("-inf")
         self._ahead_s = 0.0  # the store's clock less ours
 
-    def __len__(self) -> int:
-        return len(self._live) + len(self._others)
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many live records, and how many others."""
+        return len(self._live), len(self._others)
 
     def __repr__(self) -> str:
         return f"RecordCache({len(self._live)} live, {len(self._others)} others)"

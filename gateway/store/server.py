@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from redis import exceptions as redis_errors
+
 from gateway.ports import StoreUnavailable
 from gateway.store.confirmations import Confirmations
 from gateway.store.connection import StoreOptions, address, unavailable
 from gateway.store.identity import StoreIdentity, new_id
 from gateway.store.keys import Keys
 from gateway.store.link import Link
-from gateway.store.session import Session, Sessions
+from gateway.store.session import Command, Session, Sessions
 
 OLDEST_REDIS: Final = (6, 2)
 OLDEST_VALKEY: Final = (7, 2)
@@ -52,12 +54,14 @@ class Store:
             self.identity.confirm(found)
             yield session, milliseconds(clock)
 
-    async def ping(self) -> None:
-        """StoreUnavailable unless the store answers and is the one that we know."""
-        (found,) = await self.link.ask([("GET", self.keys.meta)])
+    async def ping(self, *, changes: bool = False) -> None:
+        """StoreUnavailable unless the store answers look-ups and is the one that we know; with ``changes``, unless it takes changes too."""
+        found, tried = await self.link.ask([("GET", self.keys.meta), trial(self.keys)])
         if isinstance(found, Exception):
             raise unavailable(found, self.options)
         self.identity.confirm(found)
+        if isinstance(tried, Exception) and (changes or is_read_only(tried)):
+            raise unavailable(tried, self.options)
 
     async def close(self) -> None:
         """End all connections."""
@@ -82,6 +86,16 @@ class Store:
         await session.settle()
         found: bytes = (await session.ask(("GET", self.keys.meta)))[0]  # of two first starts at once, one wins
         return found
+
+
+def trial(keys: Keys) -> Command:
+    """A change that changes nothing, but is refused where a change would be: by a replica, and where memory or disk are full."""
+    return ("ZADD", keys.workers, "XX", 0, "-")
+
+
+def is_read_only(reply: object) -> bool:
+    """Whether this is what a replica says to a change."""
+    return isinstance(reply, redis_errors.ResponseError) and str(reply).startswith("READONLY")
 
 
 def milliseconds(clock: list[bytes]) -> int:

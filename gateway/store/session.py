@@ -11,7 +11,7 @@ from redis import exceptions as redis_errors
 from redis.asyncio.connection import AbstractConnection
 
 from gateway.ports import StoreUnavailable
-from gateway.store.connection import FAILURES, StoreOptions, address, connect, unavailable
+from gateway.store.connection import FAILURES, StoreOptions, address, connect, is_refusal, unavailable
 from gateway.store.scripts import Script
 
 Command = tuple[Any, ...]
@@ -69,7 +69,8 @@ class Session:
                 await self._connection.send_packed_command(self._connection.pack_commands(commands))
                 return [await read_reply(self._connection) for _ in commands]
         except FAILURES as error:
-            raise unavailable(error, self._options, written=self._wrote or written) from error
+            # LOADING and the like end a connection as a lost one does, but say that this was not done.
+            raise unavailable(error, self._options, written=self._wrote or (written and not is_refusal(error))) from error
 
     def _checked(self, replies: list[Any], *, written: bool) -> list[Any]:
         for place, reply in enumerate(replies):

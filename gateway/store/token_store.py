@@ -22,7 +22,8 @@ from gateway.store.connection import unavailable
 from gateway.store.record_cache import RecordCache, boot_s
 from gateway.store.records import LiveReader
 from gateway.store.scripts import HEARTBEAT
-from gateway.store.server import Store, milliseconds
+from gateway.store.server import Store, is_read_only, milliseconds, trial
+from gateway.store.session import Command
 
 Found = Callable[[Lookup | StoreUnavailable], None]
 BEATS: Final = 4  # heartbeats a lease
@@ -45,11 +46,17 @@ class RedisTokenStore:
         self._waiting: dict[str, list[Found]] = {}
         self._prefix = store.keys.live_prefix.encode()
         self._caching = bool(records)
+        self._closed = False
         if records:
             store.link.greeting = (("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", store.keys.live_prefix),)
             store.link.on_push = self._pushed
             store.link.on_up = self._beat
             store.link.on_down = self._cache.drop_all
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many records of live tokens are remembered, and how many negative entries: ended, or never there."""
+        return self._cache.held
 
     # -- asking
 
@@ -95,6 +102,7 @@ class RedisTokenStore:
 
     async def close(self) -> None:
         """End all connections to the store, and say that this worker is gone."""
+        self._closed = True
         self._caching, caching = False, self._caching
         if caching and self._store.link.up:
             self._cache.drop_all()
@@ -103,8 +111,8 @@ class RedisTokenStore:
         await self._store.close()
 
     async def run(self) -> None:
-        """The heartbeat, until cancelled: it keeps the link up, this worker registered and the lease running."""
-        while self._caching:
+        """The heartbeat, until cancelled: it keeps the link up, and to a primary, this worker registered and the lease running."""
+        while not self._closed:
             self._store.link.keep_up()
             self._beat()
             await asyncio.sleep(self._lease_s / BEATS)
@@ -198,15 +206,24 @@ class RedisTokenStore:
 
     def _beat(self) -> None:
         link = self._store.link
-        if self._caching and link.up:
+        if link.up and not self._closed:
             keys = self._store.keys
-            command = ("EVAL", HEARTBEAT.text, 2, keys.workers, keys.meta, self.worker, int(self._lease_s * 1000))
-            link.call([command], partial(self._beaten, boot_s()))
+            commands: list[Command] = [trial(keys)]
+            if self._caching:
+                commands.append(("EVAL", HEARTBEAT.text, 2, keys.workers, keys.meta, self.worker, int(self._lease_s * 1000)))
+            link.call(commands, partial(self._beaten, boot_s()))
 
     def _beaten(self, sent_s: float, replies: list[Any] | StoreUnavailable) -> None:
-        if isinstance(replies, StoreUnavailable) or isinstance(replies[0], redis_errors.ResponseError):
+        if isinstance(replies, StoreUnavailable):
+            return
+        if is_read_only(replies[0]):
+            # The server has become a replica, and may not hear of the latest changes: asking it is no check.
+            self._store.link.give_up(unavailable(replies[0], self._store.options))
+            return
+        beat = replies[-1]
+        if not isinstance(beat, list):
             return  # no lease: each request asks, until a heartbeat gets through
-        store_id, store_ms, registered = replies[0]
+        store_id, store_ms, registered = beat
         try:
             self._store.identity.confirm(store_id)
         except StoreUnavailable:

@@ -201,7 +201,7 @@ async def test_server_of_the_operators_own_without_append_only_file_carries_on(o
         (("CONFIG", "SET", "maxmemory", "1"), "is full"),
         (("REPLICAOF", "127.0.0.1", "1"), "read-only replica"),
         (("ACL", "SETUSER", "default", "-evalsha", "-eval"), "does not let this user"),
-        (("CONFIG", "SET", "min-replicas-to-write", "3"), "refused a command: NOREPLICAS"),
+        (("CONFIG", "SET", "min-replicas-to-write", "3"), "too few replicas follow it"),
     ],
     ids=["full", "read-only", "narrow ACL", "too few replicas"],
 )
@@ -216,9 +216,27 @@ async def test_store_that_takes_no_change_is_unavailable_and_nothing_was_written
     with pytest.raises(StoreUnavailable, match=told) as refused:
         await register.suspend(token.id)
     assert not refused.value.written
+    ask(own_server.socket, "REPLICAOF", "NO", "ONE", timeout_s=5)  # a replica is asked nothing
     record = (await RedisTokenStore(store).fetch(token.id)).record
     assert record is not None
     assert (record.state, record.digest) == ("active", digest(token.text))
+    await store.close()
+
+
+async def test_what_fails_after_a_change_was_made_says_that_it_may_have_been(own_server: EmbeddedStore, tmp_path: Path) -> None:
+    """Seen to fail with a refusal's ``written`` left out."""
+    store = Store(StoreOptions(own_server.url, tmp_path / "data", timeout_s=5, embedded=True))
+    await store.start()
+    register, token = RedisTokenRegister(store), make_token("sgt", os.urandom)
+    assert await created(register, token) == "done"
+    assert ask(own_server.socket, "ACL", "SETUSER", "default", "-zscore", timeout_s=5) == b"+OK"
+    with pytest.raises(StoreUnavailable, match="does not let this user") as refused:
+        await register.suspend(token.id)
+    assert refused.value.written
+    assert ask(own_server.socket, "ACL", "SETUSER", "default", "+zscore", timeout_s=5) == b"+OK"
+    record, _ = await register.record(token.id)
+    assert record is not None
+    assert record.state == "suspended"
     await store.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import signal
@@ -17,9 +18,10 @@ import pytest
 
 from gateway.core.token_text import TokenText, digest, make_token
 from gateway.flow.issuance import Issuance
-from gateway.ports import StoreUnavailable
+from gateway.ports import NOT_AT_HAND, StoreUnavailable
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
+from gateway.store.link import RECONNECT_S
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 from gateway.store.token_store import RedisTokenStore
@@ -294,3 +296,62 @@ async def test_regenerated_record_holds_both_digests(tokens: RedisTokenStore, is
     assert record is not None
     assert (record.digest, record.previous, record.version) == (digest(issued.secret), digest(token.text), 2)
     assert issued.secret not in repr(record)
+
+
+@pytest.mark.parametrize("records", [0, 100])
+async def test_server_that_becomes_a_replica_is_asked_no_more_until_it_is_a_primary_again(own_server: EmbeddedStore, tmp_path: Path, records: int) -> None:
+    """Seen to fail without ``give_up``, and, by a look-up that is answered after the link was made anew, without HELLO's role."""
+    async with opened(StoreOptions(own_server.url, tmp_path / "data", timeout_s=2)) as store:
+        tokens = RedisTokenStore(store, records=records, lease_s=0.4)
+        beats = asyncio.create_task(tokens.run())
+        issued = await _created(store)
+        assert (await tokens.fetch(issued.id)).record is not None
+        ask(own_server.socket, "REPLICAOF", "127.0.0.1", "1", timeout_s=5)
+        deadline = time.monotonic() + 10
+        said = ""
+        while not said:
+            assert time.monotonic() < deadline
+            try:
+                await tokens.fetch(issued.id)
+                await asyncio.sleep(0.02)
+            except StoreUnavailable as why:
+                said = str(why)
+        assert said.endswith("is a read-only replica: name its primary in store.url")
+        for _ in range(25):  # through several new connections
+            with pytest.raises(StoreUnavailable, match="read-only replica"):
+                await tokens.fetch(issued.id)
+            assert tokens.at_hand(issued.id) == (NOT_AT_HAND, 0)
+            await asyncio.sleep(0.02)
+        ask(own_server.socket, "REPLICAOF", "NO", "ONE", timeout_s=5)
+        back = time.monotonic()
+        while True:
+            try:
+                assert (await tokens.fetch(issued.id)).record is not None
+                break
+            except StoreUnavailable:
+                assert time.monotonic() - back < 1  # G5
+                await asyncio.sleep(0.02)
+        beats.cancel()
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_connections_whose_beginning_fails_are_closed_without_the_garbage_collector(own_server: EmbeddedStore, tmp_path: Path, frozen: bool) -> None:
+    """Seen to fail (refused) without ``disconnect`` in the link. The one in ``connect`` is for a Python whose StreamWriter has no finaliser."""
+    async with opened(StoreOptions(own_server.url, tmp_path / "data", timeout_s=0.2)) as store:
+        tokens = RedisTokenStore(store, records=100)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        assert own_server.pid
+        if frozen:
+            os.kill(own_server.pid, signal.SIGSTOP)
+        else:
+            assert ask(own_server.socket, "ACL", "SETUSER", "default", "-client|tracking", timeout_s=5) == b"+OK"
+        gc.disable()
+        try:
+            for _ in range(5):
+                with pytest.raises(StoreUnavailable):
+                    await tokens.fetch(NOBODY)
+                await asyncio.sleep(RECONNECT_S)
+            assert len(list(Path("/proc/self/fd").iterdir())) <= before
+        finally:
+            gc.enable()
+            os.kill(own_server.pid, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""G8: memory does not grow with the size of bodies. SCOPEGATE_TEST_BODY_MIB sets their size (64 unless set; the long form is 1024)."""
+"""G8: memory does not grow with the size of bodies. SCOPEGATE_TEST_BODY_MIB sets their size (256 unless set; the long form is 1024)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.harness.waiting import eventually
 from tests.harness.wire import request
 
 MIB = 1 << 20
-SIZE_MIB = int(os.environ.get("SCOPEGATE_TEST_BODY_MIB", "64"))
+SIZE_MIB = int(os.environ.get("SCOPEGATE_TEST_BODY_MIB", "256"))
 GROWTH = 10 * MIB
 PIECE = os.urandom(MIB)
 WHOLE = hashlib.sha256()
@@ -27,13 +27,14 @@ for _ in range(SIZE_MIB):
 
 @pytest.fixture(scope="module")
 def roomy(shared_upstream: ScriptedUpstream) -> Iterator[GatewayProcess]:
-    """A gateway whose limits take such bodies, warmed up, so that what it needs once is not counted as growth."""
-    settings = {"limits": {"body": "100GiB"}, "public_url": "https://api.public.test"}
+    """A gateway of two workers whose limits take such bodies, warmed up, so that what it needs once is not counted as growth."""
+    settings = {"workers": 2, "limits": {"body": "100GiB"}, "public_url": "https://api.public.test"}
     with GatewayProcess(shared_upstream.url, settings=settings) as gateway:
         shared_upstream.script("large", send(4))
         shared_upstream.script("swallow", swallow([]), READ)
-        download(gateway, 4 * MIB, slow=False)
-        upload(gateway, 4, chunked=False)
+        for _ in range(8):  # so that every worker has had some
+            download(gateway, 4 * MIB, slow=False)
+            upload(gateway, 4, chunked=False)
         yield gateway
         assert "Traceback" not in gateway.log()
 

@@ -22,7 +22,7 @@ class RedisServer:
     def __init__(self, folder: Path, *, tls: Pair | None = None, ca: Path | None = None, **settings: Any) -> None:
         self.folder = folder
         self.port = free_port()
-        self._settings = {
+        self.settings = {
             "dir": folder,
             "save": "",
             "bind": "127.0.0.1",
@@ -30,18 +30,22 @@ class RedisServer:
             **{name.replace("_", "-"): value for name, value in settings.items()},
         }
         if tls is not None:
-            self._settings |= {"port": 0, "tls-port": self.port, "tls-cert-file": tls.certificate, "tls-key-file": tls.key}
-            self._settings |= {"tls-ca-cert-file": ca or tls.certificate, "tls-auth-clients": "yes" if ca else "no"}
+            self.settings |= {"port": 0, "tls-port": self.port, "tls-cert-file": tls.certificate, "tls-key-file": tls.key}
+            self.settings |= {"tls-ca-cert-file": ca or tls.certificate, "tls-auth-clients": "yes" if ca else "no"}
         self.process: subprocess.Popen[bytes] | None = None
+
+    @staticmethod
+    def program() -> str:
+        found = shutil.which("redis-server")
+        assert found, "redis-server is missing: apt-get install redis-server"
+        return found
 
     def start(self) -> Self:
         """Start it and wait until it listens."""
-        program = shutil.which("redis-server")
-        assert program, "redis-server is missing: apt-get install redis-server"
         self.folder.mkdir(exist_ok=True)
-        command = [program]
-        for name, value in self._settings.items():
-            command += [f"--{name}", str(value)]
+        command = [self.program()]
+        for name, value in self.settings.items():
+            command += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         end = time.monotonic() + _START_S

@@ -49,7 +49,7 @@ def lines(gateway: GatewayProcess, code: int) -> dict[str, str]:
 
 CHECKS = [
     *("configuration", "policy", "data_dir", "disk", "admin key", "listen", "admin.listen", "descriptors", "parser"),
-    *("store", "durability", "store memory", "store pushes", "store identity", "store pace", "clock", "upstream api"),
+    *("store", "durability", "store memory", "store changes", "store pushes", "store identity", "store pace", "clock", "upstream api"),
 ]
 
 

@@ -12,7 +12,7 @@ from gateway.core.token_record import LiveRecord
 from gateway.core.token_text import digest, parse
 from gateway.flow.issuance import Issuance, IssuanceRefused, Issued, record_json
 from gateway.policy_file.load import parse_policy
-from gateway.ports import TokenDraft
+from gateway.ports import StoreUnavailable, TokenDraft
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 from gateway.store.token_store import RedisTokenStore
@@ -364,6 +364,21 @@ async def test_owner_is_revoked_whole_though_the_owners_index_is_lost(issuance: 
     async with store.session() as (session, _):
         await session.write(("DEL", store.keys.owner("u1")))
     assert {token.id for token in await issuance.revoke_owner("u1")} == mine
+
+
+async def test_owner_of_whom_some_tokens_were_ended_before_the_store_failed_is_told_so(issuance: Issuance, store: Store) -> None:
+    """Seen to fail with the store's own word for the last token passed on."""
+    first, second = [(await made(issuance)).token.id for _ in range(2)]
+    async with store.session() as (session, _):
+        await session.write(("HDEL", store.keys.info(first), "digest"))  # the script can't go on without it
+    with pytest.raises(StoreUnavailable) as caught:
+        await issuance.revoke_owner("u1")
+    assert caught.value.written
+    assert (await issuance.get(second)).state == "revoked"
+    assert (await issuance.get(first)).state == "active"
+    with pytest.raises(StoreUnavailable) as caught:
+        await issuance.revoke_owner("u1")
+    assert not caught.value.written
 
 
 async def test_issued_repr_hides_the_secret(issuance: Issuance) -> None:

@@ -59,7 +59,7 @@ def test_plain_counts_have_their_own_names() -> None:
     counters = Counters()
     counters.bytes_up, counters.bytes_down, counters.connections, counters.connections_open = 1, 2, 3, 4
     counters.lookups, counters.store_errors, counters.upstream_retries, counters.policy_reloads, counters.policy_reloads_refused = 5, 6, 7, 8, 9
-    counters.streams_open, counters.worker_restarts = 10, 11
+    counters.streams_open, counters.worker_restarts, counters.cache_records, counters.cache_negatives = 10, 11, 12, 13
     samples = _samples(counters)
     assert {name: samples[name, ()] for name, labels in samples if not labels and name.startswith("scopegate_")} == {
         "scopegate_request_body_bytes_total": 1,
@@ -73,6 +73,8 @@ def test_plain_counts_have_their_own_names() -> None:
         "scopegate_policy_reloads_refused_total": 9,
         "scopegate_streams_open": 10,
         "scopegate_worker_restarts_total": 11,
+        "scopegate_cache_records": 12,
+        "scopegate_cache_negatives": 13,
         "scopegate_policy_scopes": 1,
         "scopegate_policy_routes": 1,
     }
@@ -97,3 +99,12 @@ def test_nothing_is_asked_of_the_policy_before_metrics_are() -> None:
         raise AssertionError("asked too early")
 
     Exposition(Counters(), none)
+
+
+def test_of_a_process_that_has_ended_what_it_did_stays_and_what_it_had_is_gone() -> None:
+    last, past = Counters(), Counters()
+    for name in ("connections", "lookups", "connections_open", "streams_open", "cache_records", "cache_negatives"):
+        setattr(last, name, 5)
+    past.keep(last)
+    assert (past.connections, past.lookups) == (5, 5)
+    assert (past.connections_open, past.streams_open, past.cache_records, past.cache_negatives) == (0, 0, 0, 0)

@@ -14,7 +14,7 @@ from gateway.store.connection import StoreOptions
 from gateway.store.diagnosis import StoreFacts
 from gateway.store.identity import StoreIdentity
 
-GOOD = StoreFacts({"aof_enabled": "1"}, "everysec", "", waitaof=True, latency_s=0.0002, ahead_s=0.0, certificate_ends=None, pushes="", id=b"a" * 32)
+GOOD = StoreFacts({"aof_enabled": "1"}, "everysec", "", waitaof=True, latency_s=0.0002, ahead_s=0.0, certificate_ends=None, changes="", pushes="", id=b"a" * 32)
 OPTIONS = StoreOptions("redis://127.0.0.1", Path("data"))
 
 
@@ -90,6 +90,11 @@ def test_latency_timeout_and_lease_must_fit(latency: float, timeout: float, leas
     found = diagnosis.pace(replace(GOOD, latency_s=latency), replace(OPTIONS, timeout_s=timeout, lease_s=lease))
     assert found.level == level
     assert said in found.text
+
+
+def test_store_that_takes_no_changes_fails_in_its_own_words() -> None:
+    assert diagnosis.changes(GOOD).level == "ok"
+    assert diagnosis.changes(replace(GOOD, changes="it is full: make room")) == ("store changes", "fail", "it is full: make room", "")
 
 
 def test_store_that_does_not_push_fails() -> None:
