@@ -84,19 +84,33 @@ class ClientConnection(asyncio.Protocol):
         if self._closing:
             self._discard_after_close(len(data))
             return
-        if self.pending or self.exchange is not None or self._remaining or self._chunked or self._working or self.write_full:
-            self.pending += data
+        self.pending = self.pending + data if self.pending else data
+        if self._turn_waits:
+            if len(self.pending) >= PENDING_LIMIT:
+                self._hold_or_read()
+        elif self.exchange is None and not (self._remaining or self._chunked or self.write_full):
+            self._turn_waits = True
+            self.plane.arrived.add(self)
+        else:
             self._work()
-            return
-        # A new request on a connection that has nothing else to do, as nearly every one is.
-        self.pending = data
+
+    def begin(self) -> Exchange | None:
+        """Take the request that has arrived; None where there is none, or where it was answered at once. The first of a turn's steps."""
+        self._turn_waits = False
+        if not self.pending or self._closing or self.transport is None or self.exchange is not None:
+            return None
         self._working = True
         try:
             self._take_head()
         except HeadFault as fault:
             self._refuse_message(fault)
+            return None
         finally:
             self._working = False
+        return self.exchange
+
+    def go_on(self) -> None:
+        """The last of a turn's steps: what else has come."""
         if self.pending or self.half_closed or not self._reading:
             self._work()
 
@@ -159,6 +173,10 @@ class ClientConnection(asyncio.Protocol):
         steps = 0
         try:
             while self.pending and self.transport is not None and not self._closing and self._step():
+                exchange = self.exchange
+                if exchange is not None and exchange.is_new:
+                    exchange.decide()
+                    exchange.proceed()
                 steps += 1
                 if steps == STEPS_A_TURN:  # now the others; what is left waits in ``pending``
                     self._turn_waits = True
@@ -232,8 +250,7 @@ class ClientConnection(asyncio.Protocol):
             return True
         else:
             self._deadline = _NEVER
-        self.exchange = exchange = Exchange(self, request)
-        exchange.start()
+        self.exchange = Exchange(self, request)
         return True
 
     def _without_empty_lines(self, data: bytes) -> bytes:
@@ -427,14 +444,14 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        return self.exchange is None and not self._head_since and not self.reading_body
+        return self.exchange is None and not self._head_since and not self.reading_body and not self._turn_waits
 
     def check(self, now: float) -> None:
         """End what has taken too long. Called every half second."""
         exchange = self.exchange
         if exchange is not None:
             exchange.check(now)
-        if now < self._deadline or self.transport is None:
+        if now < self._deadline or self.transport is None or self._turn_waits:
             return
         if self.write_full and self._unread_bytes() < self._unread:
             self._unread = self._unread_bytes()  # a slow reader is no dead one

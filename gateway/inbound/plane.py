@@ -8,7 +8,7 @@ import logging
 import re
 import secrets
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import count
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from gateway.core.client_address import Address, client_address, is_trusted
 from gateway.core.decision import Allow, Denial
 from gateway.core.forwarding import CLAIM, RequestNames, fold, safe_request_id
 from gateway.core.route import METHODS
+from gateway.core.turn import Turn
 from gateway.flow.engine import Engine
 from gateway.inbound.account import Account
 from gateway.inbound.connection import ClientConnection
@@ -57,6 +58,8 @@ class DataPlane:
         self.token_mark = settings.token_prefix.encode("ascii") + b"_"
         self.token_form = re.compile(self.token_mark + rb"[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")
         self._account = account
+        self.arrived: Turn[ClientConnection] = Turn(loop.call_soon, self._take_requests)
+        self._finished: Turn[Exchange] = Turn(loop.call_soon, self._account_all)
         self.counters = account.counters
         self.upstreams = {name: UpstreamRoute(upstream, UpstreamPool(upstream), settings.public_url) for name, upstream in settings.upstreams.items()}
         self._pools = [upstream.pool for upstream in self.upstreams.values()]
@@ -115,7 +118,42 @@ class DataPlane:
 
     def account(self, exchange: Exchange) -> None:
         """An exchange has ended."""
-        self._account(exchange, self.loop.time())
+        self._finished.add(exchange)
+
+    def _account_all(self, finished: Sequence[Exchange]) -> None:
+        now = self.loop.time()
+        for exchange in finished:
+            try:
+                self._account(exchange, now)
+            except Exception as error:  # noqa: BLE001
+                self._broken(exchange, error)
+
+    # -- the steps of a turn (core.turn)
+
+    def _take_requests(self, clients: Sequence[ClientConnection]) -> None:
+        """What clients have sent in one turn of the loop. From decision to first byte upstream nothing else happens (G3)."""
+        begun: list[Exchange] = []
+        for client in clients:
+            try:
+                exchange = client.begin()
+            except Exception as error:  # noqa: BLE001
+                self._fault(client, error)
+            else:
+                if exchange is not None and exchange.is_new:
+                    begun.append(exchange)
+        for step in (Exchange.decide, Exchange.proceed):
+            for exchange in begun:
+                try:
+                    step(exchange)
+                except Exception as error:  # noqa: BLE001
+                    self._broken(exchange, error)
+        for client in clients:
+            client.go_on()
+
+    def _fault(self, client: ClientConnection, error: Exception) -> None:
+        """A fault of ours costs its connection, not the others of its turn."""
+        LOG.critical("a connection was broken off by %s: report this", type(error).__name__)
+        client.abort()
 
     # -- life
 
@@ -169,6 +207,7 @@ class DataPlane:
             for task in self._tasks:
                 task.cancel()
             await asyncio.sleep(0.01)
+        self._finished.run()
 
     async def _close_listeners(self) -> None:
         """Accept what waits, then close: a connection in the queue of a socket that closes is reset."""

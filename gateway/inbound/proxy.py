@@ -62,6 +62,7 @@ class Exchange:
         self._framing: AnswerFraming | None = None
         self._body_done = request is None or not request.has_body
         self._down: list[bytes] = []
+        self.is_new = True  # not decided yet
         self._over = False
         self._begun = False  # the client has seen a part of the answer
         self._keep = False
@@ -71,9 +72,10 @@ class Exchange:
 
     # -- authorise
 
-    def start(self) -> None:
-        """Decide, and go on from there."""
+    def decide(self) -> None:
+        """Decide, where the record is at hand. ``proceed`` follows before anything else can happen."""
         request, plane = self._request(), self.plane
+        self.is_new = False
         opening = plane.engine.open(request.method, request.target, request.authorizations, self.client.credential)
         if isinstance(opening, Denial):
             self._refuse(opening)
@@ -82,7 +84,11 @@ class Exchange:
         if plane.trusted:
             self.address = plane.client_address(self.client.peer, request)
             self.address_text = str(self.address)
-        verdict = plane.engine.decide_at_hand(opening, request.method, self.address, websocket=request.websocket)
+        self.verdict = plane.engine.decide_at_hand(opening, request.method, self.address, websocket=request.websocket)
+
+    def proceed(self) -> None:
+        """Go on by the verdict; without one, ask the store."""
+        verdict = self.verdict
         if verdict is None:
             self._ask(self._decided)
         else:
@@ -91,7 +97,7 @@ class Exchange:
     def _decide(self, then: Callable[[Allow | Denial], None]) -> None:
         """Call ``then`` with the verdict: at once where the record is at hand, else from the read of the store's answer."""
         request, opening, engine = self._request(), self.opening, self.plane.engine
-        assert opening is not None  # noqa: S101 - start made it
+        assert opening is not None  # noqa: S101 - decide made it
         verdict = engine.decide_at_hand(opening, request.method, self.address, websocket=request.websocket)
         if verdict is None:
             self._ask(then)
@@ -101,7 +107,7 @@ class Exchange:
     def _ask(self, then: Callable[[Allow | Denial], None]) -> None:
         """Call ``then`` with the verdict from the read of the store's answer."""
         request, opening, engine = self._request(), self.opening, self.plane.engine
-        assert opening is not None  # noqa: S101 - start made it
+        assert opening is not None  # noqa: S101 - decide made it
         self.plane.counters.lookups += 1
         engine.decide_then(opening, request.method, self.address, partial(self.plane.guard, self, then), websocket=request.websocket)
 

@@ -7,7 +7,9 @@ cleanly, with its request sent whole and not one byte beyond it: whatever else c
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 import httptools
@@ -29,6 +31,7 @@ from gateway.upstream.failures import INVALID, UpstreamFailure, lost
 if TYPE_CHECKING:
     from gateway.upstream.pool import UpstreamPool
 
+LOG: Final = logging.getLogger("scopegate")
 HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
 NAMES: Final = AnswerNames()
@@ -101,6 +104,22 @@ def split_field(line: bytes) -> tuple[bytes, bytes]:
     """Name and value of a field line that llhttp has found good."""
     name, _, value = line.partition(b":")
     return name, value.strip(b" \t")
+
+
+def take_answers(pieces: Sequence[tuple[UpstreamConnection, bytes]]) -> None:
+    """What upstreams have sent in one turn of the loop (``core.turn``)."""
+    ended: list[UpstreamConnection] = []
+    for connection, data in pieces:
+        try:
+            if connection.take(data):
+                ended.append(connection)
+        except Exception as error:  # noqa: BLE001
+            connection.broken(error)
+    for connection in ended:
+        try:
+            connection.end()
+        except Exception as error:  # noqa: BLE001
+            connection.broken(error)
 
 
 class _WithTrailers:
@@ -182,26 +201,34 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.tunnel is not None:
             self.tunnel.on_tunnel(data)
-            return
+        elif self.sink is None:
+            self.abort()  # bytes that nobody asked for
+        else:
+            self.answering = True
+            self.pool.answers.add((self, data))
+
+    def take(self, data: bytes) -> bool:
+        """Read a piece of the answer; whether that was its end, so that ``end`` is to follow."""
+        if self.tunnel is not None:
+            self.tunnel.on_tunnel(data)
+            return False
         sink = self.sink
         if sink is None:
-            self.abort()  # bytes that nobody asked for
-            return
-        self.answering = True
+            return False  # it was given up meanwhile
         if not self._head_done:
             self._text = self._text + data if self._text else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switch:
             self._switch(sink, data[switch.args[0] :])
-            return
+            return False
         except httptools.HttpParserError:
             self._excess = True
             self._fail_or_end(sink)
-            return
+            return False
         if self._complete and self._head_done:
-            self._end(sink)
-        elif self._head_done:
+            return True
+        if self._head_done:
             if self._chunked and self._is_endless(len(data)):
                 self._fail(INVALID)
             else:
@@ -210,6 +237,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(INVALID)  # a message ended, but no final head was seen; or its head has no end
         else:
             sink.flush()
+        return False
+
+    def end(self) -> None:
+        """Give the connection back, if it is good for another request, and tell that the answer is whole."""
+        if self.sink is not None:
+            self._end(self.sink)
 
     def _is_endless(self, count: int) -> bool:
         """Whether chunks' framing and trailers go on for too long, without a byte of the body. ``count``: what this read brought."""
@@ -221,12 +254,14 @@ class UpstreamConnection(asyncio.Protocol):
         return self._size > HEAD_LIMIT
 
     def eof_received(self) -> bool:
+        self.pool.answers.run()
         if self._until_close and not self._complete and self.sink is not None:
             self._complete = True
             self._end(self.sink)
         return False
 
     def connection_lost(self, _: Exception | None) -> None:
+        self.pool.answers.run()
         self.transport = None
         self.pool.lost(self)
         tunnel, self.tunnel = self.tunnel, None
@@ -390,6 +425,14 @@ class UpstreamConnection(asyncio.Protocol):
         if trailers:
             self._trailers = []
         sink.on_answer_end(trailers)
+
+    def broken(self, error: Exception) -> None:
+        """A fault of ours: it costs this connection and its exchange, not the others of its turn. Its text may quote an answer: only its type is told."""
+        LOG.critical("an answer of upstream %s was broken off by %s: report this", self.pool.settings.name, type(error).__name__)
+        sink, self.sink = self.sink, None
+        self.abort()
+        if sink is not None:
+            sink.on_failure(INVALID)
 
     def _learn_keep_alive(self, value: bytes) -> None:
         """``Keep-Alive: timeout=N`` (RFC 2068 section 19.7.1.1): leave before the upstream does."""

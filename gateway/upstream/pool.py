@@ -9,8 +9,9 @@ import time
 from collections import deque
 from typing import Final
 
+from gateway.core.turn import Turn
 from gateway.settings import UpstreamSettings
-from gateway.upstream.exchange import UpstreamConnection
+from gateway.upstream.exchange import UpstreamConnection, take_answers
 from gateway.upstream.failures import UpstreamFailure, connect_failure
 
 LOG: Final = logging.getLogger("scopegate")
@@ -32,6 +33,7 @@ class UpstreamPool:
         self._closed = False
         self._now = time.monotonic()  # as of the last sweep
         self._failing = False
+        self.answers: Turn[tuple[UpstreamConnection, bytes]] = Turn(asyncio.get_running_loop().call_soon, take_answers)
 
     def __repr__(self) -> str:
         return f"UpstreamPool({self.settings.name!r}, open={len(self._all)}, idle={len(self._idle)}, waiting={len(self._waiting)})"
