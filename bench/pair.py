@@ -16,7 +16,8 @@ from gateway.inbound.parser import ParsedHead, RequestParser
 from gateway.inbound.plane import DataPlane
 from gateway.inbound.proxy import Exchange
 from gateway.inbound.request import GatewayRequest
-from gateway.upstream.exchange import AnswerHead, UpstreamConnection
+from gateway.upstream.answer import AnswerHead
+from gateway.upstream.exchange import UpstreamConnection
 from gateway.upstream.failures import UpstreamFailure
 from gateway.upstream.pool import UpstreamPool
 

@@ -11,7 +11,7 @@ from gateway.observe.redaction import Redaction
 from gateway.ports import UsageLedger
 
 if TYPE_CHECKING:
-    from gateway.inbound.proxy import Exchange
+    from gateway.inbound.ending import Ending
 
 
 class Account:
@@ -23,7 +23,7 @@ class Account:
         self._log = log
         self._usage = usage
 
-    def __call__(self, exchange: Exchange, ended: float) -> None:
+    def __call__(self, exchange: Ending, ended: float) -> None:
         """Note one exchange; ``ended`` is loop time."""
         request, verdict, code, status = exchange.request, exchange.verdict, exchange.code, exchange.status
         bytes_in, bytes_out, opening, upstream = exchange.bytes_in, exchange.bytes_out, exchange.opening, exchange.upstream

@@ -16,7 +16,8 @@ from gateway.core.client_address import Address, parse_address
 from gateway.core.decision import denied
 from gateway.flow.engine import Credential
 from gateway.inbound.downward import health_answer
-from gateway.inbound.parser import HeadFault, RequestParser, check_request_line, classify
+from gateway.inbound.ending import Ending
+from gateway.inbound.parser import HeadFault, RequestParser, is_whole
 from gateway.inbound.proxy import Exchange
 from gateway.inbound.request import GatewayRequest
 from gateway.inbound.tunnel import Tunnel
@@ -30,7 +31,6 @@ DRAIN_LIMIT: Final = 64 * 1024  # of a refused body: more than that closes the c
 LINGER_S: Final = 2.0
 STEPS_A_TURN: Final = 8
 EMPTY_LINES: Final = 64  # bytes of them before a request line
-_FIRST_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _NEVER: Final = float("inf")
 _RESET: Final = struct.pack("ii", 1, 0)  # linger for no time: RFC 9112 section 9.6 asks for a reset where a message is not whole
 _NOBODY: Final = IPv4Address(0)  # a peer that was gone before it could be asked for
@@ -228,7 +228,11 @@ class ClientConnection(asyncio.Protocol):
             if not data:
                 return False
         end = data.find(b"\r\n\r\n", self._scanned) + 4
-        if not 4 <= end <= plane.request_line_limit and not self._is_whole(data, end):
+        if not 4 <= end <= plane.request_line_limit and not is_whole(data, end, plane.settings.limits):
+            self._scanned = max(0, len(data) - 3)
+            if not self._head_since:
+                self._head_since = plane.now or 1.0
+                self._deadline = plane.now + plane.settings.limits.header_timeout_s
             return False
         if end == len(data):
             head, self.pending = data, b""
@@ -261,35 +265,6 @@ class ClientConnection(asyncio.Protocol):
             raise HeadFault("request_invalid", "Too many empty lines before the request line.")
         self.pending = rest
         return rest
-
-    def _is_whole(self, data: bytes, end: int) -> bool:
-        """Look at a head that is long or not whole yet: what is wrong already is told, for the rest there is a time."""
-        limits = self.plane.settings.limits
-        line_end = data.find(b"\r\n", 0, limits.request_line + 2)
-        if line_end >= 0 and end >= 4:
-            if end > limits.head:
-                raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
-            return True
-        if not self._head_since:
-            self._head_since = self.plane.now or 1.0
-            self._deadline = self.plane.now + limits.header_timeout_s
-        if line_end < 0:
-            if data[0] not in _FIRST_BYTES:
-                raise HeadFault("request_invalid", "This is not HTTP.")
-            if len(data) > limits.request_line:
-                raise HeadFault("uri_too_long", f"The request line may be {limits.request_line} bytes long.")
-        else:
-            line = data[:line_end]
-            if not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
-                check_request_line(line)
-            if line.count(b" ") > 2:
-                raise classify(line + b"\r\n\r\n")
-        if len(data) > limits.head:
-            raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
-        if b"\n\n" in data or b"\n\r\n" in data[max(0, line_end + 2) :]:
-            raise HeadFault("request_invalid", "Lines end with CR LF.")
-        self._scanned = max(0, len(data) - 3)
-        return False
 
     def _answer_health(self, request: GatewayRequest) -> None:
         """The data port's own health, told to anyone, and counted nowhere."""
@@ -383,7 +358,7 @@ class ClientConnection(asyncio.Protocol):
 
     # -- the end of an exchange
 
-    def done(self, exchange: Exchange, *, keep: bool) -> None:
+    def done(self, exchange: Ending, *, keep: bool) -> None:
         """The exchange's answer is written. ``keep``: its head said that the connection stays open."""
         if self.exchange is not exchange:
             return
@@ -470,7 +445,3 @@ class ClientConnection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.transport is not None:
             self.transport.write(data)
-
-    def write_all(self, parts: list[bytes]) -> None:
-        if self.transport is not None:
-            self.transport.writelines(parts)

@@ -19,7 +19,7 @@ from gateway.core.forwarding import (
 from gateway.core.rewriting import BodyRewriter, is_rewritable
 from gateway.inbound.request import GatewayRequest
 from gateway.inbound.upward import UpstreamRoute
-from gateway.upstream.exchange import NAMES, AnswerHead
+from gateway.upstream.answer import NAMES, AnswerHead
 
 _PASSED: Final = frozenset({KEEP, LENGTH_BOUND, LOCATION, CONTENT_TYPE, CONTENT_ENCODING, CACHE_CONTROL, AUTHENTICATE})
 _INTERIM_PHRASES: Final = {100: b"Continue", 102: b"Processing", 103: b"Early Hints"}

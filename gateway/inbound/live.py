@@ -16,7 +16,7 @@ from gateway.flow.engine import Engine
 from gateway.ports import StoreUnavailable, TokenStore
 
 if TYPE_CHECKING:
-    from gateway.inbound.proxy import Exchange
+    from gateway.inbound.ending import Ending
 
 _BATCH: Final = 1000
 
@@ -31,18 +31,18 @@ class LiveStreams:
         self._clock = loop.time
         self._rounds: set[asyncio.Task[None]] = set()
         self._ahead_ms: float | None = None  # the store's time less our clock's, when it was last told
-        self._streams: dict[str, set[Exchange]] = {}
+        self._streams: dict[str, set[Ending]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._streams.values()))
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: Ending) -> None:
         """Enter an exchange; one on a public route has no token to end with."""
         token_id = exchange.opening.token_id if exchange.opening else ""
         if token_id:
             self._streams.setdefault(token_id, set()).add(exchange)
 
-    def discard(self, exchange: Exchange) -> None:
+    def discard(self, exchange: Ending) -> None:
         """Take an exchange out; it need not be in."""
         token_id = exchange.opening.token_id if exchange.opening else ""
         streams = self._streams.get(token_id)
@@ -81,7 +81,7 @@ class LiveStreams:
                 for exchange in list(self._streams.get(token_id, ())):
                     self._judge(exchange, records.get(token_id), now_ms)
 
-    def _judge(self, exchange: Exchange, record: LiveRecord | None, now_ms: int) -> None:
+    def _judge(self, exchange: Ending, record: LiveRecord | None, now_ms: int) -> None:
         request, opening = exchange.request, exchange.opening
         if request is None or opening is None:
             return

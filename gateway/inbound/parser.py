@@ -144,15 +144,16 @@ class RequestParser:
         return at, False
 
 
+_FIRST_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _VERSIONS: Final = frozenset({b"HTTP/1.1", b"HTTP/1.0"})
 _BODY_FOLLOWS: Final = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 # Each would be read as another message by some other parser.
 _BROKEN: Final = (
-    b"X : v\r\n",
-    b"X: v\n",
-    b"X: v\r\n w\r\n",
-    b"X: v\0\r\n",
-    b"X: v\rY: w\r\n",
+    b"x : v\r\n",
+    b"x: v\n",
+    b"x: v\r\n w\r\n",
+    b"x: v\0\r\n",
+    b"x: v\ry: w\r\n",
     b"Content-Length: 0\r\nContent-Length: 0\r\n",
     b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
     b"Content-Length: +0\r\n",
@@ -170,6 +171,30 @@ def _without_blanks(line: bytes) -> bytes:
     """A field line without the blanks round its value, which mean nothing (RFC 9110 section 5.5)."""
     name, colon, value = line.partition(b":")
     return name + colon + b" " + value.strip(b" \t")
+
+
+def is_whole(data: bytes, end: int, limits: LimitSettings) -> bool:
+    """Whether a head that is long, or not whole yet, is whole; ``end`` is where it ends, below 4 where that has not come. HeadFault: it is too long,
+    or what has come of it is wrong already."""
+    line_end = data.find(b"\r\n", 0, limits.request_line + 2)
+    if line_end < 0:
+        if data[0] not in _FIRST_BYTES:
+            raise HeadFault("request_invalid", "This is not HTTP.")
+        if len(data) > limits.request_line:
+            raise HeadFault("uri_too_long", f"The request line may be {limits.request_line} bytes long.")
+    if max(end, len(data) if end < 4 else 0) > limits.head:
+        raise HeadFault("headers_too_large", f"The request head may be {limits.head} bytes long.")
+    if end >= 4:
+        return True
+    if line_end >= 0:
+        line = data[:line_end]
+        if not line.endswith((b" HTTP/1.1", b" HTTP/1.0")):
+            check_request_line(line)
+        if line.count(b" ") > 2:
+            raise classify(line)
+    if b"\n\n" in data or b"\n\r\n" in data[max(0, line_end + 2) :]:
+        raise HeadFault("request_invalid", "Lines end with CR LF.")
+    return False
 
 
 def check_request_line(line: bytes) -> None:

@@ -20,6 +20,7 @@ from gateway.core.turn import Turn
 from gateway.flow.engine import Engine
 from gateway.inbound.account import Account
 from gateway.inbound.connection import ClientConnection
+from gateway.inbound.ending import Ending
 from gateway.inbound.live import LiveStreams
 from gateway.inbound.proxy import Exchange
 from gateway.inbound.request import GatewayRequest
@@ -59,7 +60,7 @@ class DataPlane:
         self.token_form = re.compile(self.token_mark + rb"[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")
         self._account = account
         self.arrived: Turn[ClientConnection] = Turn(loop.call_soon, self._take_requests)
-        self._finished: Turn[Exchange] = Turn(loop.call_soon, self._account_all)
+        self._finished: Turn[Ending] = Turn(loop.call_soon, self._account_all)
         self.counters = account.counters
         self.upstreams = {name: UpstreamRoute(upstream, UpstreamPool(upstream), settings.public_url) for name, upstream in settings.upstreams.items()}
         self._pools = [upstream.pool for upstream in self.upstreams.values()]
@@ -91,7 +92,7 @@ class DataPlane:
         except Exception as error:  # noqa: BLE001
             self._broken(exchange, error)
 
-    def _broken(self, exchange: Exchange, error: Exception) -> None:
+    def _broken(self, exchange: Ending, error: Exception) -> None:
         """A fault of ours must not leave a client waiting; its text may quote a request, so only its type is told."""
         LOG.critical("request %s was broken off by %s: report this", exchange.request_id, type(error).__name__)
         exchange.broken()
@@ -116,11 +117,11 @@ class DataPlane:
             client.forwarded = forwarded_block(client.peer, request.host, request, ())
         return client.forwarded, False
 
-    def account(self, exchange: Exchange) -> None:
+    def account(self, exchange: Ending) -> None:
         """An exchange has ended."""
         self._finished.add(exchange)
 
-    def _account_all(self, finished: Sequence[Exchange]) -> None:
+    def _account_all(self, finished: Sequence[Ending]) -> None:
         now = self.loop.time()
         for exchange in finished:
             try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from sys import intern
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ from gateway.core.token_record import LiveRecord, TokenRecord
 from gateway.ports import TokenDraft
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
-_SHARED: Final = 4096  # grant sets and address lists that are kept for sharing
+_SHARED: Final = 4096  # of each kind that are kept for sharing
 
 
 class _Live(msgspec.Struct, array_like=True, gc=False):
@@ -39,9 +40,10 @@ _DECODER: Final = msgspec.json.Decoder(_Live)
 
 
 class LiveReader:
-    """Live values -> LiveRecord. Equal grant sets and address lists are one object, in memory once."""
+    """Live values -> LiveRecord. Equal grant sets, address lists, owners and states are one object, in memory once."""
 
     def __init__(self) -> None:
+        self._owners: dict[str, str] = {}
         self._grants: dict[str, GrantSet] = {}
         self._networks: dict[str, Networks] = {"": ()}
 
@@ -58,8 +60,11 @@ class LiveReader:
             if len(self._networks) >= _SHARED:
                 self._networks = {"": ()}
             networks = self._networks[live.allowed_ips] = tuple(ip_network(text) for text in live.allowed_ips.split())
+        if len(self._owners) >= _SHARED:
+            self._owners.clear()
+        owner, state = self._owners.setdefault(live.owner, live.owner), intern(live.state)
         return LiveRecord(
-            live.id, live.owner, grants, live.state, live.created_at, live.expires_at, live.version, live.digest, live.previous, live.overlap_until, networks
+            live.id, owner, grants, state, live.created_at, live.expires_at, live.version, live.digest, live.previous, live.overlap_until, networks
         )
 
 

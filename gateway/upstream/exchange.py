@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
@@ -22,10 +21,9 @@ from gateway.core.forwarding import (
     KEEP_ALIVE,
     TRANSFER_ENCODING,
     UPGRADE,
-    AnswerNames,
     connection_options,
-    fold,
 )
+from gateway.upstream.answer import NAMES, STATUS, AnswerHead, AnswerRefused, AnswerSink, TunnelSink, split_field, without
 from gateway.upstream.failures import INVALID, UpstreamFailure, lost
 
 if TYPE_CHECKING:
@@ -34,76 +32,8 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("scopegate")
 HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
-NAMES: Final = AnswerNames()
 _USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?\Z")
-_STATUS_LINES_LIMIT: Final = 256
-
-
-class AnswerHead(NamedTuple):
-    """The head of a final answer. ``line`` is its status line; ``kept`` are the field lines that pass in any case, ``special`` (kind, name, value)
-    the fields that mean something to a proxy, framing apart. ``media`` is the content type, in small letters, without parameters; "" where none is
-    told. ``length`` is None where the length is not told; ``chunked``; ``bodyless``: no body follows, whatever the fields say."""
-
-    status: int
-    line: bytes
-    kept: list[bytes]
-    special: list[tuple[int, bytes, bytes]]
-    media: bytes
-    length: int | None
-    chunked: bool
-    bodyless: bool
-
-
-class AnswerSink(Protocol):
-    """Who is told the answer. Within one read ``flush`` comes last; nothing is called after an end or a failure."""
-
-    def on_interim(self, status: int, fields: list[tuple[bytes, bytes]]) -> None: ...
-    def on_answer(self, head: AnswerHead) -> None: ...
-    def on_body(self, data: bytes) -> None: ...
-    def on_answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None: ...
-    def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None: ...
-    def on_failure(self, failure: UpstreamFailure) -> None: ...
-    def on_upstream_full(self) -> None: ...
-    def on_upstream_drained(self) -> None: ...
-    def flush(self) -> None: ...
-
-
-class TunnelSink(Protocol):
-    """Who is told what an upstream sends once it has switched to another protocol."""
-
-    def on_tunnel(self, data: bytes) -> None: ...
-    def on_tunnel_full(self) -> None: ...
-    def on_tunnel_drained(self) -> None: ...
-    def on_tunnel_closed(self) -> None: ...
-
-
-class _Refused(Exception):
-    pass
-
-
-class StatusLines(dict[bytes, tuple[int, bool, bytes]]):
-    """A status line as sent -> (status, whether it is HTTP/1.0, the line as we send it). An upstream has few: each is judged once."""
-
-    def __missing__(self, line: bytes) -> tuple[int, bool, bytes]:
-        match = _STATUS_LINE.match(line)
-        if match is None:
-            raise _Refused
-        minor, status, reason = match.groups(b"")
-        judged = (int(status), minor == b"0", b"HTTP/1.1 %b %b" % (status, reason))
-        if len(self) < _STATUS_LINES_LIMIT:
-            self[line] = judged
-        return judged
-
-
-_STATUS: Final = StatusLines()
-
-
-def split_field(line: bytes) -> tuple[bytes, bytes]:
-    """Name and value of a field line that llhttp has found good."""
-    name, _, value = line.partition(b":")
-    return name, value.strip(b" \t")
 
 
 def take_answers(pieces: Sequence[tuple[UpstreamConnection, bytes]]) -> None:
@@ -287,13 +217,13 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._complete:
             self._excess = True
-            raise _Refused
+            raise AnswerRefused
 
     def on_trailer(self, name: bytes, value: bytes) -> None:
         if self._head_done:
             self._size += len(name) + len(value) + 4
             if self._size > HEAD_LIMIT or not name:
-                raise _Refused
+                raise AnswerRefused
             self._trailers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -301,9 +231,9 @@ class UpstreamConnection(asyncio.Protocol):
         sink, text = self.sink, self._text
         end = text.find(b"\r\n\r\n")
         if self._complete or sink is None or end < 0 or end + self._size > HEAD_LIMIT:
-            raise _Refused
+            raise AnswerRefused
         line, *fields = text[:end].split(b"\r\n")
-        status, http10, line = _STATUS[line]
+        status, http10, line = STATUS[line]
         if status < 200:
             self._text = text[end + 4 :]
             self._size += end + 4
@@ -336,7 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
                     options |= connection_options((value,))
             elif kind == TRANSFER_ENCODING:
                 if chunked or value.lower() != b"chunked":
-                    raise _Refused
+                    raise AnswerRefused
                 chunked = True
             elif kind == KEEP_ALIVE:
                 self._learn_keep_alive(value)
@@ -345,9 +275,9 @@ class UpstreamConnection(asyncio.Protocol):
                 if kind == AUTHENTICATE and value.lower().startswith((b"ntlm", b"negotiate")):
                     shared = False  # who logs in so logs the connection in: it must serve nobody else
         if chunked and (http10 or length is not None):
-            raise _Refused
+            raise AnswerRefused
         if options - _PLAIN_OPTIONS:
-            kept, special = _without(kept, special, options)
+            kept, special = without(kept, special, options)
         bodyless = self._head_method or status in {204, 304}
         self._head_done = True
         self._reusable = shared and self._parser.should_keep_alive()
@@ -361,7 +291,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         if self._complete or self.sink is None:
             self._excess = True
-            raise _Refused
+            raise AnswerRefused
         self._told_body = True
         self.sink.on_body(data)
 
@@ -376,10 +306,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _take_interim(self, sink: AnswerSink, status: int, fields: list[bytes]) -> None:
         self._interims += 1
         if self._interims > INTERIM_LIMIT:
-            raise _Refused
+            raise AnswerRefused
         if status == 101:
             if not self._upgrade:
-                raise _Refused
+                raise AnswerRefused
             self._switch_fields = [split_field(field) for field in fields]
             return
         self._interim = True
@@ -440,9 +370,3 @@ class UpstreamConnection(asyncio.Protocol):
             name, _, seconds = part.strip().partition(b"=")
             if name.lower() == b"timeout" and seconds.isdigit():
                 self.keep_s = min(self.keep_s, max(0.5, int(seconds[:9]) - 1.0))
-
-
-def _without(kept: list[bytes], special: list[tuple[int, bytes, bytes]], options: frozenset[bytes]) -> tuple[list[bytes], list[tuple[int, bytes, bytes]]]:
-    """Lines and fields without those that Connection names (RFC 9110 section 7.6.1), in any spelling."""
-    named = {fold(option) for option in options}
-    return [line for line in kept if fold(split_field(line)[0]) not in named], [field for field in special if fold(field[1]) not in named]

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.settings import UpstreamSettings
-from gateway.upstream.exchange import AnswerHead, UpstreamConnection
+from gateway.upstream.answer import AnswerHead
+from gateway.upstream.exchange import UpstreamConnection
 from gateway.upstream.failures import UpstreamFailure
 from gateway.upstream.pool import UpstreamPool
 
