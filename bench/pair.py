@@ -6,7 +6,7 @@ All that the bench takes for granted of those protocols' making stands here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from bench.ground import worklogs
@@ -135,17 +135,40 @@ class Pair:
 
     def __init__(self, plane: DataPlane, pool: UpstreamPool, token: str, *, prompt: bool) -> None:
         self.answered = 0
+        self._plane = plane
         self._loop = plane.loop
         self._request = request_bytes(token)
         self._done: asyncio.Future[None] | None = None
         self._client = client_of(plane, self._written_down)
+        self.pool = pool
         self._upstream = upstream_of(pool, self._written_up if prompt else lambda: None)
         pool.give(self._upstream)
 
     def at_once(self) -> None:
-        """One exchange of a token that is at hand: two reads, nothing is waited for."""
+        """One exchange of a token that is at hand, alone in its turns of the loop: two reads, nothing is waited for."""
         self._client.data_received(self._request)
-        self._upstream.data_received(ANSWER)
+        self._plane.arrived.run()
+        self._answer()
+        self.pool.answers.run()
+        self._plane.finished.run()
+
+    @staticmethod
+    def together(pairs: Sequence[Pair]) -> None:
+        """The same for many pairs of one data plane, in the same turns of the loop, as a busy worker meets them."""
+        plane, pool = pairs[0]._plane, pairs[0].pool
+        for pair in pairs:
+            pair._client.data_received(pair._request)
+        plane.arrived.run()
+        for pair in pairs:
+            pair._answer()
+        pool.answers.run()
+        plane.finished.run()
+
+    def _answer(self) -> None:
+        """Answer on the connection that the exchange has taken."""
+        exchange = self._client.exchange
+        if exchange is not None and exchange.connection is not None:
+            exchange.connection.data_received(ANSWER)
 
     async def ask(self) -> None:
         """One exchange that waits for the store."""

@@ -32,6 +32,7 @@ class Ending:
     tunnel: Tunnel | None = None
     _corked = False  # the head waits for what has come of the body
     _up_full = False
+    _unsent = 0  # bytes that waited for the upstream when it was last looked at
     _counted = False  # against its route's rate limit
     _retried = False
     _may_continue = False  # the upstream has said 100
@@ -93,7 +94,7 @@ class Ending:
         if self._over:
             return
         if self._framing is None:
-            if now > self._deadline:
+            if now > self._deadline and not self._upstream_takes(now):
                 self._drop_connection()
                 self._fail(UpstreamFailure("upstream_timeout", "The upstream did not answer in time."))
         elif self.client.write_full:
@@ -102,6 +103,14 @@ class Ending:
             self._cut("cut")
         elif self.client.half_closed and now - self._heard > GONE_AFTER_S:
             self._cut("client_gone")
+
+    def _upstream_takes(self, now: float) -> bool:
+        """Whether an upstream that is behind with a body has taken some of it since it was last looked at: slow is not dead."""
+        if not self._up_full or self.connection is None or self.upstream is None:
+            return False
+        unsent, self._unsent = self._unsent, self.connection.unsent()
+        self._deadline = now + self.upstream.idle_timeout_s
+        return self._unsent < unsent
 
     def _fail(self, failure: UpstreamFailure) -> None:
         if not self._over:

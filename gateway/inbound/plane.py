@@ -60,7 +60,7 @@ class DataPlane:
         self.token_form = re.compile(self.token_mark + rb"[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")
         self._account = account
         self.arrived: Turn[ClientConnection] = Turn(loop.call_soon, self._take_requests)
-        self._finished: Turn[Ending] = Turn(loop.call_soon, self._account_all)
+        self.finished: Turn[Ending] = Turn(loop.call_soon, self._account_all)
         self.counters = account.counters
         self.upstreams = {name: UpstreamRoute(upstream, UpstreamPool(upstream), settings.public_url) for name, upstream in settings.upstreams.items()}
         self._pools = [upstream.pool for upstream in self.upstreams.values()]
@@ -119,7 +119,7 @@ class DataPlane:
 
     def account(self, exchange: Ending) -> None:
         """An exchange has ended."""
-        self._finished.add(exchange)
+        self.finished.add(exchange)
 
     def _account_all(self, finished: Sequence[Ending]) -> None:
         now = self.loop.time()
@@ -208,7 +208,7 @@ class DataPlane:
             for task in self._tasks:
                 task.cancel()
             await asyncio.sleep(0.01)
-        self._finished.run()
+        self.finished.run()
 
     async def _close_listeners(self) -> None:
         """Accept what waits, then close: a connection in the queue of a socket that closes is reset."""

@@ -321,6 +321,8 @@ class Exchange(Ending):
 
     def on_upstream_full(self) -> None:
         self._up_full = True
+        if self.connection is not None:
+            self._unsent = self.connection.unsent()
         if self.upstream is not None and self._framing is None:  # one that takes nothing has its time too
             self._deadline = self.plane.now + self.upstream.idle_timeout_s
 

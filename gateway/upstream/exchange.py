@@ -106,6 +106,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.write(data)
 
+    def unsent(self) -> int:
+        """How many bytes wait for the upstream to take them."""
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
     def abandon(self) -> None:
         """The sink wants no more: the connection ends at once."""
         self.sink = self.tunnel = None
