@@ -149,7 +149,10 @@ class DataPlane:
                 except Exception as error:  # noqa: BLE001
                     self._broken(exchange, error)
         for client in clients:
-            client.go_on()
+            try:
+                client.go_on()
+            except Exception as error:  # noqa: BLE001
+                self._fault(client, error)
 
     def _fault(self, client: ClientConnection, error: Exception) -> None:
         """A fault of ours costs its connection, not the others of its turn."""

@@ -48,10 +48,10 @@ class Exchange(Ending):
     def proceed(self) -> None:
         """Go on by the verdict; without one, ask the store."""
         verdict = self.verdict
-        if verdict is None:
-            self._ask(self._decided)
-        else:
+        if verdict is not None:
             self._decided(verdict)
+        elif not self._over:
+            self._ask(self._decided)
 
     def _decide(self, then: Callable[[Allow | Denial], None]) -> None:
         """Call ``then`` with the verdict: at once where the record is at hand, else from the read of the store's answer."""
