@@ -74,6 +74,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.served = 0
         self.request_sent = True
         self.idle_since = 0.0
+        self._paused = False
         self.keep_s = pool.keep_s
         self._parser = httptools.HttpResponseParser(self)
         # Of the answer under way. What an answer that ends well leaves as it was is set here only: after others the connection is closed.
@@ -120,10 +121,12 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
 
     def pause_reading(self) -> None:
+        self._paused = True
         if self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
+        self._paused = False
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -352,6 +355,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._parser = httptools.HttpResponseParser(self)
             if self._size:
                 self._size = self._interims = 0
+            if self._paused:  # what has come in one turn is taken whole, also what came behind the piece that was too much
+                self.resume_reading()
             self.pool.give(self)
         elif self.transport is not None:
             self.abort()

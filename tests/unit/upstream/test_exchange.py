@@ -227,3 +227,20 @@ async def test_the_upstreams_own_time_to_keep_a_connection_is_respected() -> Non
         pool.give(connection)
         pool.sweep(now + 6.0)
         assert pool.take() is None
+
+
+async def test_a_connection_that_was_slowed_down_reads_again_for_the_next_request() -> None:
+    """Seen to fail without the resume in ``_end``: the next answer on the connection was never read."""
+    async with connected(b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as (pool, connection):
+        told = Told()
+        told.connection = connection
+        told.flush = connection.pause_reading  # type: ignore[method-assign]
+        connection.begin(told, "GET")
+        connection.request_sent = True
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+        connection.data_received(b"cd")  # in the same turn of the loop
+        async with asyncio.timeout(5):
+            await told.ended.wait()
+        assert connection.transport is not None
+        assert connection.transport.is_reading()
+        assert pool.take() is connection
