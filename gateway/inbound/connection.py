@@ -1,7 +1,8 @@
 """The edge: one client connection, HTTP/1.1 and 1.0 in (RFC 9112), requests taken one after the other.
 
-Bytes wait unparsed in ``pending`` until their turn: a pipelined request is read when the one before it is answered, a body when
-somebody takes it. So nothing piles up but one read, and what a client sends after ``Connection: close`` is never looked at.
+Bytes wait unparsed in ``pending`` until their turn: a request is read with those that others have sent in the same turn of the loop
+(``core.turn``), a pipelined one when the one before it is answered, a body when somebody takes it. So nothing piles up but one read, and
+what a client sends after ``Connection: close`` is never looked at.
 """
 
 from __future__ import annotations

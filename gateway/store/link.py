@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 import hiredis
 from redis import exceptions as redis_errors
@@ -23,8 +24,19 @@ from gateway.store.session import Command, read_reply
 
 RECONNECT_S: Final = 0.1
 
+_T = TypeVar("_T")
 Replies = list[Any]
 Answered = Callable[[Replies | StoreUnavailable], None]
+
+
+def settle(future: asyncio.Future[_T], found: _T | StoreUnavailable) -> None:
+    """Give a callback's answer to whoever awaits it, if he still does."""
+    if future.done():
+        return
+    if isinstance(found, StoreUnavailable):
+        future.set_exception(found)
+    else:
+        future.set_result(found)
 
 
 class _Question:
@@ -103,16 +115,7 @@ class Link(asyncio.Protocol):
     def ask(self, commands: Sequence[Command]) -> asyncio.Future[Replies]:
         """As ``call``, for a coroutine. The future may raise StoreUnavailable."""
         answer: asyncio.Future[Replies] = asyncio.get_running_loop().create_future()
-
-        def settle(replies: Replies | StoreUnavailable) -> None:
-            if answer.done():
-                return
-            if isinstance(replies, StoreUnavailable):
-                answer.set_exception(replies)
-            else:
-                answer.set_result(replies)
-
-        self.call(commands, settle)
+        self.call(commands, partial(settle, answer))
         return answer
 
     def give_up(self, why: StoreUnavailable) -> None:

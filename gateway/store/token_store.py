@@ -19,6 +19,7 @@ from redis import exceptions as redis_errors
 from gateway.core.token_record import LiveRecord
 from gateway.ports import Lookup, StoreUnavailable, Unknown
 from gateway.store.connection import unavailable
+from gateway.store.link import settle
 from gateway.store.record_cache import RecordCache, boot_s
 from gateway.store.records import LiveReader
 from gateway.store.scripts import HEARTBEAT
@@ -70,16 +71,7 @@ class RedisTokenStore:
         """As ``call``, for a coroutine."""
         # Each caller has a future of its own, so that one who is cancelled takes nothing from the others.
         answer: asyncio.Future[Lookup] = asyncio.get_running_loop().create_future()
-
-        def settle(found: Lookup | StoreUnavailable) -> None:
-            if answer.done():
-                return
-            if isinstance(found, StoreUnavailable):
-                answer.set_exception(found)
-            else:
-                answer.set_result(found)
-
-        self.call(token_id, settle)
+        self.call(token_id, partial(settle, answer))
         return await answer
 
     async def fetch_many(self, token_ids: Sequence[str]) -> tuple[dict[str, LiveRecord], int]:

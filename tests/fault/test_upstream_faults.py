@@ -78,7 +78,7 @@ EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodi
 
 
 def test_who_waits_for_a_connection_is_decided_again_when_it_comes(gateways: Gateways, upstream: ScriptedUpstream, hold: threading.Event) -> None:
-    """G3 for one worker. Seen to fail with the second ``decide`` of ``_run_on_another`` (inbound/proxy.py) taken out."""
+    """G3 for one worker. Seen to fail with ``_connect`` (inbound/proxy.py) sending at once, without deciding again."""
     gateway = gateways("hasty")
     upstream.script("held", EVENTS, wait_for(hold), b"0\r\n\r\n")
     ending, lasting = gateway.make("worklogs"), gateway.token("worklogs")

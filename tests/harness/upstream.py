@@ -170,7 +170,7 @@ Step = bytes | str | Callable[[Peer, Seen], object]
 class ScriptedUpstream:
     """Listens on a free port of 127.0.0.1 until ``stop``. ``faults`` names what a strict server would have refused.
 
-    ``bytes_kept``: the latest bytes that came, of all connections, for searches after secrets. With ``keep`` False only heads are kept.
+    ``received``: the bytes that came, of all connections, for searches after secrets; none are kept while ``keep_bytes`` is False.
     """
 
     def __init__(self, port: int = 0) -> None:
