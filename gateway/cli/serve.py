@@ -28,7 +28,7 @@ def fail(message: object) -> NoReturn:
 
 def serve_command(
     config: ConfigOption = None,
-    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Worker processes; else the configuration's.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option("--workers", metavar="N", help="Worker processes; else the configuration's.", min=1, max=256)] = None,
 ) -> None:
     """Run the gateway. SIGTERM finishes what is in flight and ends it, SIGHUP reloads the policy."""
     environ = dict(os.environ)
