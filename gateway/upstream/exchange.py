@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("scopegate")
 HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
+LARGE_READ: Final = 128 * 1024
 _USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 
@@ -143,6 +144,8 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.answering = True
             self.pool.answers.add((self, data))
+            if len(data) >= LARGE_READ:  # the loop goes on reading after such a piece, up to 32 times in one turn: a full client must stop it now
+                self.pool.answers.run()
 
     def take(self, data: bytes) -> bool:
         """Read a piece of the answer; whether that was its end, so that ``end`` is to follow."""
