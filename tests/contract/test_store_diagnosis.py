@@ -134,6 +134,13 @@ def command(*words: str) -> Callable[[ValkeyServer, Relay], object]:
     return done
 
 
+def be_the_only_client(server: ValkeyServer, _: Relay) -> object:
+    """A server that takes one client, which is the one that is returned."""
+    client = server.client()
+    client.config_set("maxclients", "1")
+    return client
+
+
 def hears(said: bytes, instead: bytes) -> Callable[[ValkeyServer, Relay], object]:
     """What a server would say that can't be had here, or not be brought into that state."""
     return lambda _, relay: setattr(relay, "on_answer", lambda data: data.replace(said, instead))
@@ -192,7 +199,7 @@ STATES = {
     "another store": (command("SET", "sg:meta", "0" * 32), "store identity", "fail", "is not the one that"),
     "far away": (answers_late, "store pace", "warn", "a slow moment of the store refuses requests: raise store.timeout"),
     "another password": (command("ACL", "SETUSER", USER, "resetpass", ">another"), "store", "fail", "refuses the user or the password of store.url: mend"),
-    "no more clients": (command("CONFIG", "SET", "maxclients", "1"), "store", "fail", "has as many clients as it takes: raise its maxclients"),
+    "no more clients": (be_the_only_client, "store", "fail", "has as many clients as it takes: raise its maxclients"),
     "loading": (lambda server, _: server.load_slowly(), "store", "fail", "is still loading its data: wait until it is done"),
     "frozen": (lambda server, _: server.freeze(), "store", "fail", "did not answer within 1000 ms (store.timeout): look at its load, or raise the limit"),
     "down": (lambda server, relay: (server.kill(), relay.refuse()), "store", "fail", "nothing listens there; start it, or mend store.url"),
@@ -210,8 +217,9 @@ async def test_each_state_is_told_with_what_to_do(name: str, reached: tuple[Valk
     await store.close()
     healthy = await found(options)
     assert healthy[check].level == "ok"
-    bring_about(server, relay)
+    held = bring_about(server, relay)
     told = (await found(options))[check]
+    del held
     assert told.level == level
     assert said in told.text
 

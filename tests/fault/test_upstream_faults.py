@@ -82,7 +82,7 @@ def test_who_waits_for_a_connection_is_decided_again_when_it_comes(gateways: Gat
     gateway = gateways("hasty")
     upstream.script("held", EVENTS, wait_for(hold), b"0\r\n\r\n")
     ending, lasting = gateway.make("worklogs"), gateway.token("worklogs")
-    gateway.api("DELETE", f"/tokens/{gateway.make('worklogs').id}")  # a store that has just started waits a lease with the first
+    gateway.await_older_store()
     with ExitStack() as stack:
         for _ in range(4):
             wire = stack.enter_context(gateway.wire())

@@ -275,6 +275,11 @@ class GatewayProcess:
         """The embedded store, past the gateway."""
         return redis.Redis(unix_socket_path=str(socket_path(self.data_dir)), decode_responses=True)
 
+    def await_older_store(self, lease_s: float = 2) -> None:
+        """Wait until no change costs a whole lease any more: a server that has just started is believed to have forgotten its workers."""
+        with self.store() as store:
+            eventually(lambda: store.info("server")["uptime_in_seconds"] > lease_s + 1, "an older server", 20)
+
     def expire(self, token_id: str, in_ms: int = 0) -> None:
         """Let a token expire in ``in_ms``, as if it had been made a day and more ago: both keys are kept consistent."""
         with self.store() as store:

@@ -228,7 +228,8 @@ class ScriptedUpstream:
     def drop_idle(self) -> None:
         """Close every connection, as a server does that is started again."""
         for peer in list(self._peers):
-            peer.socket.shutdown(socket.SHUT_RDWR)
+            with _quiet():
+                peer.socket.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
         self._stopped = True
