@@ -44,7 +44,8 @@ from gateway.flow.reload import load_fitting_policy
 from gateway.inbound.downward import AnswerFraming
 from gateway.inbound.upward import request_head
 from gateway.observe.access_log import AccessLine
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
+from gateway.settings.load import load_settings
 from gateway.store.connection import StoreOptions, store_options
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.limit_store import RedisLimitStore

@@ -27,7 +27,8 @@ from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import load_policy
 from gateway.processes.child import start_log
 from gateway.processes.listening import CannotServe, listen
-from gateway.settings import Address, Settings, load_settings
+from gateway.settings import Address, Settings
+from gateway.settings.load import load_settings
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import socket_path
 from gateway.store.server import Store

@@ -20,7 +20,8 @@ from gateway.flow.reload import load_fitting_policy
 from gateway.policy_file.advice import advice
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
+from gateway.settings.load import load_settings
 from gateway.store.diagnosis import examine_store
 from gateway.upstream.diagnosis import examine_upstream
 

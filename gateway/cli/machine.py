@@ -17,7 +17,8 @@ from gateway.inbound.parser import check_parser
 from gateway.management.server import check_server
 from gateway.policy_file.document import DocumentFault
 from gateway.processes.listening import CannotServe, listen
-from gateway.settings import Address, Settings, ensure_admin_key
+from gateway.settings import Address, Settings
+from gateway.settings.admin_key import ensure_admin_key
 
 _MIB: Final = 2**20
 _DISK_WARN: Final = 1024 * _MIB

@@ -28,7 +28,7 @@ from gateway.policy_file.document import DocumentFault, Fault, read_bytes
 from gateway.policy_file.load import failing_tests, load_policy, parse_untested
 from gateway.policy_file.model import KNOWN_METHODS
 from gateway.policy_file.schema import policy_schema
-from gateway.settings import load_settings
+from gateway.settings.load import load_settings
 
 policy_app = typer.Typer(name="policy", help="Check, test and explain a policy.", no_args_is_help=True, pretty_exceptions_enable=False)
 

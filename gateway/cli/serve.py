@@ -15,7 +15,8 @@ from gateway.ports import StoreUnavailable
 from gateway.processes.child import start_log
 from gateway.processes.listening import CannotServe
 from gateway.processes.start import Ready, serve
-from gateway.settings import Address, Settings, load_settings
+from gateway.settings import Address, Settings
+from gateway.settings.load import load_settings
 from gateway.store.connection import StoreOptions
 
 

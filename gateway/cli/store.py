@@ -10,7 +10,8 @@ import typer
 from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import plain_errors, print_json
 from gateway.cli.store_session import open_server
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
+from gateway.settings.load import load_settings
 
 store_app = typer.Typer(name="store", help="Care for the token store.", no_args_is_help=True, pretty_exceptions_enable=False)
 

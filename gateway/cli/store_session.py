@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.flow.issuance import Issuance
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
+from gateway.settings.load import load_settings
 from gateway.store.connection import StoreOptions, store_options
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store

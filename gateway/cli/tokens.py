@@ -20,7 +20,8 @@ from gateway.flow.token_json import reach_in_words
 from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import load_policy
 from gateway.policy_file.units import duration_ms
-from gateway.settings import Settings, load_settings
+from gateway.settings import Settings
+from gateway.settings.load import load_settings
 
 token_app = typer.Typer(name="token", help="Make, list, renew and end tokens.", no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -21,9 +21,7 @@ from typing import Final, NamedTuple, Protocol, cast
 import uvloop
 
 from gateway.core.policy import Policy
-from gateway.flow.reload import fitting_policy
 from gateway.observe.metrics import Counters, Overview
-from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
 from gateway.processes.control import (
     COUNTS_EVERY_S,
@@ -92,7 +90,7 @@ def main(compose: Compose) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(compose, start, control, listener))
-    except (CannotServe, DocumentFault, StoreUnavailable) as why:
+    except (CannotServe, StoreUnavailable) as why:
         _refuse(control, str(why))
     except OSError as error:
         _refuse(control, f"{error.filename or 'the system'}: {os.strerror(error.errno or 0)}")
@@ -114,8 +112,8 @@ def _refuse(control: socket.socket, why: str) -> None:
 async def _serve(compose: Compose, start: Start, control: socket.socket, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     parts = cast("StartParts", pickle.loads(start.parts))  # noqa: S301 - from our own supervisor, on a socket that nobody else has
-    policy = fitting_policy(parts.settings, start.policy)
-    link = ControlLink(parts.settings)
+    policy = cast("Policy", pickle.loads(start.policy))  # noqa: S301 - the same
+    link = ControlLink()
     child = compose(start, parts, policy, link)
     await child.start(listener)
     link.serve(child, policy)
@@ -137,8 +135,7 @@ async def _serve(compose: Compose, start: Start, control: socket.socket, listene
 class ControlLink(asyncio.Protocol):
     """The process's own end of the control socket."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self) -> None:
         self._incoming = Incoming()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -234,9 +231,7 @@ class ControlLink(asyncio.Protocol):
     async def _prepare(self, order: Prepare) -> None:
         faults: list[str] = []
         try:
-            policy = await asyncio.to_thread(fitting_policy, self._settings, order.policy)
-        except DocumentFault as fault:
-            faults = [str(each) for each in fault.faults]
+            policy = await asyncio.to_thread(pickle.loads, order.policy)
         except Exception as error:  # noqa: BLE001 - the supervisor must not wait for an answer that never comes
             faults = [f"it cannot be used here: {type(error).__name__}; report this"]
         else:

@@ -2,12 +2,14 @@
 
 One AF_UNIX stream socket pair a process; the process inherits its end as an open descriptor. A message is four bytes of length (big-endian) and so
 many bytes of MessagePack. The supervisor's first message is Start; settings and policy come only here, never by argument, environment or file,
-so that no secret shows in /proc and a process that is started again gets the policy in force whatever the file holds by then.
+so that no secret shows in /proc and a process that is started again gets the policy in force whatever the file holds by then. Both come
+pickled: they hold types that MessagePack has no word for, and both sides are the same program. The file itself is read by the supervisor alone,
+so that no worker pays for its reader in memory.
 
     supervisor -> process                                   process -> supervisor
     Start      settings, policy in force, who it is         Ready      it serves, by the policy with this hash
                                                             Refused    it can't start, and why: it ends
-    Prepare    check a policy and keep it at hand           Prepared   with the faults that keep it from using it, none if it can
+    Prepare    keep a policy at hand                        Prepared   with the faults that keep it from using it, none if it can
     Swap       use what was prepared                        Swapped    it is in use
     Count      tell your counts now                         Counts     in answer, and unasked every second and at the end
     Told       the overview that was asked for              Ask        (management) tell me of all processes
@@ -32,7 +34,7 @@ _MOST: Final = 64 * 1024 * 1024
 
 
 class Start(msgspec.Struct, tag=True, frozen=True):
-    """Order: begin. ``parts`` is a pickled StartParts: settings hold types that MessagePack has no word for, and both sides are the same program."""
+    """Order: begin. ``parts`` is a pickled StartParts, ``policy`` a pickled Policy."""
 
     parts: bytes
     policy: bytes
@@ -44,7 +46,7 @@ class Start(msgspec.Struct, tag=True, frozen=True):
 
 
 class Prepare(msgspec.Struct, tag=True, frozen=True):
-    """Order: check this policy and keep it ready, but go on with the one before."""
+    """Order: keep this policy (pickled) ready, but go on with the one before."""
 
     serial: int
     policy: bytes

@@ -1,4 +1,5 @@
-"""A new policy on its way to all processes, in two steps: all prepare; once all have said that they can, all swap.
+"""A new policy on its way to all processes: it is read and checked here; then, in two steps, all prepare, and once all have
+said that they can, all swap.
 
 Until the first step is over the policy before is in force, and a process that is started gets that one, and prepares with the others. From the
 second step on it gets the new one. If one process can't use the policy, or does not answer, nobody does.
@@ -7,12 +8,15 @@ second step on it gets the new one. If one process can't use the policy, or does
 from __future__ import annotations
 
 import logging
+import pickle
 import time
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.core.policy import Policy
+from gateway.flow.reload import load_fitting_policy
 from gateway.observe.metrics import Counters
-from gateway.policy_file.document import DocumentFault, read_bytes
+from gateway.policy_file.document import DocumentFault
 from gateway.processes.control import Prepare, Prepared, Swap, Swapped
 from gateway.processes.slot import Slot
 from gateway.settings import Settings
@@ -22,11 +26,11 @@ LIMIT_S: Final = 30.0
 
 
 class Rollout:
-    """The policy in force, as text, and the one on its way, if there is one. ``counters`` get the outcomes."""
+    """The policy in force, pickled, and the one on its way, if there is one. ``counters`` get the outcomes."""
 
-    def __init__(self, settings: Settings, in_force: bytes, slots: Sequence[Slot], counters: Counters) -> None:
-        self.in_force = in_force
-        self._file = settings.policy
+    def __init__(self, settings: Settings, in_force: Policy, slots: Sequence[Slot], counters: Counters) -> None:
+        self.in_force = pickle.dumps(in_force)
+        self._settings = settings
         self._slots = slots
         self._counters = counters
         self._serial = 0
@@ -46,9 +50,12 @@ class Rollout:
             self._again = True
             return
         try:
-            self._coming = read_bytes(self._file)
+            self._coming = pickle.dumps(load_fitting_policy(self._settings))
         except DocumentFault as fault:
             self._refuse([str(each) for each in fault.faults])
+            return
+        except Exception as error:  # noqa: BLE001 - no file may end the supervisor
+            self._refuse([f"it cannot be read: {type(error).__name__}; report this"])
             return
         self._serial += 1
         self._until = time.monotonic() + LIMIT_S
@@ -101,7 +108,7 @@ class Rollout:
                 each.send(Swap(self._serial))
         if not self._waiting:
             self._counters.policy_reloads += 1
-            LOG.info("policy reloaded: %s, hash %s", self._file, slot.policy[:12])
+            LOG.info("policy reloaded: %s, hash %s", self._settings.policy, slot.policy[:12])
             self._done()
 
     def _refuse(self, faults: Sequence[str]) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from gateway.flow.reload import fitting_policy
-from gateway.policy_file.document import read_bytes
+from gateway.flow.reload import load_fitting_policy
 from gateway.processes.listening import address_of, listen, listen_shared
 from gateway.processes.supervisor import Supervisor
-from gateway.settings import Address, Settings, ensure_admin_key
+from gateway.settings import Address, Settings
+from gateway.settings.admin_key import ensure_admin_key
 from gateway.store.connection import StoreOptions, store_options
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
@@ -39,8 +39,7 @@ def serve(settings: Settings, ready: Ready, *, hangup_ends: bool = False) -> boo
     DocumentFault, CannotServe, StoreUnavailable or OSError with a plain line where it can't start; nothing is left then.
     """
     with contextlib.suppress(_Stopped), _stoppable(), ExitStack() as opened:
-        policy = read_bytes(settings.policy)
-        fitting_policy(settings, policy)
+        policy = load_fitting_policy(settings)
         admin_key = ensure_admin_key(settings)
         listeners = [opened.enter_context(sock) for sock in listen_shared(settings.listen, "listen", settings.workers)]
         admin = opened.enter_context(listen(settings.admin.listen, "admin.listen"))

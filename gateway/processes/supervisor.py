@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from gateway.core.policy import Policy
 from gateway.observe.metrics import Counters, Overview, WorkerFacts
 from gateway.ports import StoreUnavailable
 from gateway.processes.child import StartParts
@@ -52,12 +53,12 @@ class _Collection:
 
 
 class Supervisor:
-    """``run`` returns when all is ended. ``policy`` is the policy in force, as text; it has been checked."""
+    """``run`` returns when all is ended. ``policy`` is the first that is in force."""
 
     def __init__(
         self,
         settings: Settings,
-        policy: bytes,
+        policy: Policy,
         store: StoreOptions,
         admin_key: Secret,
         listeners: Sequence[socket.socket],

@@ -1,10 +1,10 @@
-"""The deployment: ``config/gateway.yaml`` and ``SCOPEGATE_*`` variables, read once into frozen Settings."""
+"""The deployment: ``config/gateway.yaml`` and ``SCOPEGATE_*`` variables, read once into frozen Settings.
+
+Here are the settings as they are handed on. Whoever reads them imports ``gateway.settings.load``: a worker, which is given them, needs no reader.
+"""
 
 from __future__ import annotations
 
-from gateway.settings.admin_key import ensure_admin_key
-from gateway.settings.fit import check_policy_fits
-from gateway.settings.load import load_settings
 from gateway.settings.shape import Address, AdminSettings, Credential, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
 
 __all__ = [
@@ -17,7 +17,4 @@ __all__ = [
     "StoreSettings",
     "TlsFiles",
     "UpstreamSettings",
-    "check_policy_fits",
-    "ensure_admin_key",
-    "load_settings",
 ]

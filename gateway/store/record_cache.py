@@ -66,7 +66,7 @@ class RecordCache:
         if not self._limit:
             return
         if live and record is not None:
-            self._live[token_id] = record
+            self._live[record.id] = record  # the record's own text: the caller's would be a second one
             if len(self._live) > self._limit:
                 self._live.popitem(last=False)
         else:

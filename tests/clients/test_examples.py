@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from gateway.policy_file.load import load_policy
-from gateway.settings import check_policy_fits, load_settings
+from gateway.settings.fit import check_policy_fits
+from gateway.settings.load import load_settings
 from tests.clients.through_gateway import assert_all_came_through
 from tests.clients.watched_sample import WatchedSample
 from tests.harness.gateway import GatewayProcess

@@ -11,7 +11,8 @@ from bench.ground import configured, program, worklogs
 from bench.plan import LARGE, SMALL
 from bench.processes import CannotMeasure
 from gateway.policy_file.load import load_policy
-from gateway.settings import check_policy_fits, load_settings
+from gateway.settings.fit import check_policy_fits
+from gateway.settings.load import load_settings
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

@@ -15,7 +15,8 @@ import pytest
 
 from gateway.cli import machine
 from gateway.core.finding import Finding
-from gateway.settings import Address, Settings, load_settings
+from gateway.settings import Address, Settings
+from gateway.settings.load import load_settings
 from tests.harness.gateway import free_port
 
 KEY = "a-key-for-the-doctor-0123456789abcdef"
@@ -148,7 +149,7 @@ def test_room_for_connections_is_judged(settings: Settings, limit: int, level: s
 
 def test_parser_is_the_c_one(settings: Settings, tmp_path: Path) -> None:
     assert machine.parser(settings).level == "ok"
-    script = "from pathlib import Path; from gateway.cli.machine import parser; from gateway.settings import load_settings as l; "
+    script = "from pathlib import Path; from gateway.cli.machine import parser; from gateway.settings.load import load_settings as l; "
     script += "print(parser(l(Path('gateway.yaml'), {})).level)"
     root = Path(__file__).parents[3]
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "AIOHTTP_NO_EXTENSIONS": "1"}

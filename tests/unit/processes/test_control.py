@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.observe.metrics import Counters, Overview, WorkerFacts
 from gateway.processes.child import StartParts
 from gateway.processes.control import ORDERS, REPORTS, Count, Counts, Drain, Incoming, Prepare, Ready, Start, Swap, Told, packed, receive_order
-from gateway.settings import load_settings
+from gateway.settings.load import load_settings
 from gateway.store.connection import StoreOptions
 
 ORDERS_SENT = [Start(b"\0parts", b"policy", "node/1", 20), Prepare(7, b"x" * 3000), Swap(7), Count(8), Drain()]

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.policy_file.document import DocumentFault
-from gateway.settings import Secret, Settings, ensure_admin_key, load_settings
+from gateway.settings import Secret, Settings
+from gateway.settings.admin_key import ensure_admin_key
+from gateway.settings.load import load_settings
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from gateway.observe.exposition import Exposition
 from gateway.observe.metrics import Counters
 from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import parse_policy
-from gateway.settings import load_settings
 from gateway.settings.environment import paths
 from gateway.settings.file_model import GatewayFile
+from gateway.settings.load import load_settings
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = (ROOT / "config" / "gateway.yaml").read_text()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.policy_file.document import DocumentFault
-from gateway.settings import Address, Settings, load_settings
+from gateway.settings import Address, Settings
+from gateway.settings.load import load_settings
 
 FILE = """\
 listen: 127.0.0.1:1111

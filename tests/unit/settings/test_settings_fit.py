@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.policy_file.load import parse_policy
-from gateway.settings import check_policy_fits, load_settings
+from gateway.settings.fit import check_policy_fits
+from gateway.settings.load import load_settings
 
 POLICY = parse_policy(
     b"""\

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.policy_file.document import DocumentFault
-from gateway.settings import Address, Settings, TlsFiles, load_settings
+from gateway.settings import Address, Settings, TlsFiles
+from gateway.settings.load import load_settings
 
 MINIMAL = "upstreams: {api: {url: http://127.0.0.1:8090}}\n"
 KEY = "k" * 32
