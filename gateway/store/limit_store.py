@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from redis import exceptions as redis_errors
+import hiredis
 
 from gateway.core.route import RateLimit
 from gateway.ports import LimitVerdict
-from gateway.store.connection import unavailable
+from gateway.store.connection import code, unavailable
 from gateway.store.scripts import LIMIT
 from gateway.store.server import Store
 
@@ -21,9 +21,9 @@ class RedisLimitStore:
         """Count one request under ``key``: exactly ``limit.requests`` pass at once, then one an interval. StoreUnavailable."""
         rest = (1, self._store.keys.limit(key), limit.requests, limit.period_ms * 1000)
         (reply,) = await self._store.link.ask([("EVALSHA", LIMIT.sha, *rest)])
-        if isinstance(reply, redis_errors.ResponseError) and str(reply).startswith("NOSCRIPT"):
+        if code(reply) == "NOSCRIPT":
             (reply,) = await self._store.link.ask([("EVAL", LIMIT.text, *rest)])
-        if isinstance(reply, redis_errors.ResponseError):
+        if isinstance(reply, hiredis.ReplyError):
             raise unavailable(reply, self._store.options)
         allowed, remaining, wait_us, _ = reply
         return LimitVerdict(bool(allowed), remaining, -(-wait_us // 1000))

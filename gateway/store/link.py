@@ -4,7 +4,7 @@ One connection, because on one a reply can't overtake the push that makes it sta
 they speak of. Replies are matched to questions by their order. Whoever asks is called back inside the read, before the next push is
 looked at, so that nothing lies between an answer and what is done with it.
 
-redis-py connects (it knows TLS, AUTH and databases); from then on the transport is ours and hiredis reads it.
+A Channel connects and greets; from then on its transport is ours.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import hiredis
-from redis import exceptions as redis_errors
 
 from gateway.ports import StoreUnavailable
+from gateway.store.channel import Command
 from gateway.store.connection import StoreOptions, connect, unavailable
-from gateway.store.session import Command, read_reply
 
 RECONNECT_S: Final = 0.1
 
@@ -40,7 +39,7 @@ def settle(future: asyncio.Future[_T], found: _T | StoreUnavailable) -> None:
 
 
 class _Question:
-    """What waits for its replies. An error reply stands in its place, as a ResponseError."""
+    """What waits for its replies. An error reply stands in its place, as hiredis.ReplyError."""
 
     __slots__ = ("answered", "deadline", "replies", "wanted")
 
@@ -133,20 +132,20 @@ class Link(asyncio.Protocol):
     # -- connecting
 
     async def _connect(self) -> None:
-        connection = None
+        channel = None
         try:
             async with asyncio.timeout(self._options.timeout_s):
-                connection = await connect(self._options, protocol=3)
-                for command in (("HELLO",), *self.greeting):
-                    await connection.send_packed_command(connection.pack_commands([command]))
-                    reply = await read_reply(connection)
-                    if isinstance(reply, Exception):
-                        raise reply  # noqa: TRY301 - it goes the way of all other failures
-                    if isinstance(reply, dict) and reply.get(b"role") == b"replica":
-                        raise redis_errors.ResponseError("READONLY")  # noqa: TRY301 - a replica may not hear of the latest changes
+                channel = await connect(self._options, protocol=3)
+                replies = await channel.ask(("HELLO",), *self.greeting)
+            for reply in replies:
+                if isinstance(reply, hiredis.ReplyError):
+                    raise reply  # noqa: TRY301 - it goes the way of all other failures
+            if replies[0].get(b"role") == b"replica":
+                raise hiredis.ReplyError("READONLY")  # noqa: TRY301 - a replica may not hear of the latest changes
+            self._transport, self._reader = channel.hand_over(self)
         except BaseException as error:
-            if connection is not None:
-                await connection.disconnect(nowait=True)
+            if channel is not None:
+                channel.abort()
             if not isinstance(error, Exception):
                 raise
             # Whatever it is, nobody may wait for ever.
@@ -154,21 +153,10 @@ class Link(asyncio.Protocol):
             self._fail(unavailable(error, self._options))
             return
         self._connecting = None
-        # All that was asked is answered, so redis-py's reader holds nothing; from here on the bytes are ours.
-        writer = connection._writer  # noqa: SLF001 - there is no public way to hand a connection over
-        assert writer is not None  # noqa: S101 - it has just connected
-        transport = cast("asyncio.Transport", writer.transport)
-        self._reader = hiredis.Reader()
-        transport.set_protocol(self)
-        if transport.is_closing():
-            self._fail(unavailable(ConnectionError("closed"), self._options))
-            return
-        self._writer = writer  # its finaliser would close the transport
-        connection._writer = connection._reader = None  # noqa: SLF001 - and redis-py's would complain
-        self._transport = transport
         self._failed = None
         self.on_up()
         self._flush()
+        self.data_received(b"")  # a push may have come with the last reply
 
     def _flush(self) -> None:
         self._flushing = False
@@ -187,8 +175,8 @@ class Link(asyncio.Protocol):
                     self.on_push(reply)
                 else:
                     self._take(reply)
-        except hiredis.ProtocolError:
-            self._fail(StoreUnavailable("what answers at the store's address does not speak RESP: check store.url"))
+        except hiredis.ProtocolError as error:
+            self._fail(unavailable(error, self._options))
         except Exception as error:  # noqa: BLE001 - a push that could not be heeded: nothing learnt from this link may be trusted
             self._fail(StoreUnavailable(f"a message of the store could not be handled ({type(error).__name__}): report this"))
 
@@ -196,7 +184,7 @@ class Link(asyncio.Protocol):
         if not self._questions:
             raise hiredis.ProtocolError("a reply that nobody asked for")
         question = self._questions[0]
-        question.replies.append(redis_errors.ResponseError(str(reply)) if isinstance(reply, hiredis.ReplyError) else reply)
+        question.replies.append(reply)
         if len(question.replies) == question.wanted:
             self._questions.popleft()
             question.answered(question.replies)

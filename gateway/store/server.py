@@ -6,15 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from redis import exceptions as redis_errors
-
 from gateway.ports import StoreUnavailable
+from gateway.store.channel import Command
 from gateway.store.confirmations import Confirmations
-from gateway.store.connection import StoreOptions, address, unavailable
+from gateway.store.connection import StoreOptions, address, code, unavailable
 from gateway.store.identity import StoreIdentity, new_id
 from gateway.store.keys import Keys
 from gateway.store.link import Link
-from gateway.store.session import Command, Session, Sessions
+from gateway.store.session import Session, Sessions
 
 OLDEST_REDIS: Final = (6, 2)
 OLDEST_VALKEY: Final = (7, 2)
@@ -95,7 +94,7 @@ def trial(keys: Keys) -> Command:
 
 def is_read_only(reply: object) -> bool:
     """Whether this is what a replica says to a change."""
-    return isinstance(reply, redis_errors.ResponseError) and str(reply).startswith("READONLY")
+    return code(reply) == "READONLY"
 
 
 def milliseconds(clock: list[bytes]) -> int:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from redis import exceptions as redis_errors
-from redis.asyncio.connection import AbstractConnection
+import hiredis
 
 from gateway.ports import StoreUnavailable
-from gateway.store.connection import FAILURES, StoreOptions, address, connect, is_refusal, unavailable
+from gateway.store.channel import Channel, Command
+from gateway.store.connection import FAILURES, StoreOptions, address, code, connect, unavailable
 from gateway.store.scripts import Script
-
-Command = tuple[Any, ...]
 
 DURABLE_MS: Final = 1500
 _IDLE: Final = 4  # connections kept for the next session
@@ -23,8 +21,8 @@ _IDLE: Final = 4  # connections kept for the next session
 class Session:
     """Asks and changes, one after the other. Every failure comes out as StoreUnavailable."""
 
-    def __init__(self, connection: AbstractConnection, options: StoreOptions) -> None:
-        self._connection = connection
+    def __init__(self, channel: Channel, options: StoreOptions) -> None:
+        self._channel = channel
         self._options = options
         self._wrote = False  # a change of this session has been answered
 
@@ -40,7 +38,7 @@ class Session:
         """A script's answer. A server that has forgotten it (SCRIPT FLUSH, a restart) is sent its text again."""
         rest = (len(keys), *keys, *arguments)
         replies = await self._exchange((("EVALSHA", script.sha, *rest),), written=True)
-        if isinstance(replies[0], redis_errors.NoScriptError):
+        if code(replies[0]) == "NOSCRIPT":
             replies = await self._exchange((("EVAL", script.text, *rest),), written=True)
         (reply,) = self._checked(replies, written=False)
         self._wrote = True
@@ -50,12 +48,12 @@ class Session:
         """Wait until what was written on this session is in the server's append-only file (WAITAOF 1 0), where it has one.
 
         Comes after the write's answer, never in one pipeline with it: there it takes up to 100 ms instead of 0.2. StoreUnavailable
-        (written) where the server has an append-only file and does not confirm within 1.5 s. A server without one, or too old to
-        say, carries on, unless it is the embedded one.
+        (written) where the server has an append-only file and does not confirm within 1.5 s. A server without one, too old to say, or
+        that does not let us ask, carries on, unless it is the embedded one.
         """
         (reply,) = await self._exchange((("WAITAOF", 1, 0, DURABLE_MS),), written=True, extra_s=DURABLE_MS / 1000)
-        if isinstance(reply, redis_errors.ResponseError):
-            if self._options.embedded:
+        if isinstance(reply, hiredis.ReplyError):
+            if self._options.embedded or code(reply) not in {"ERR", "NOPERM"}:
                 raise unavailable(reply, self._options, written=True)
         elif reply[0] < 1:
             where = address(self._options.url)
@@ -66,15 +64,14 @@ class Session:
         session has changed something before."""
         try:
             async with asyncio.timeout(self._options.timeout_s + extra_s):
-                await self._connection.send_packed_command(self._connection.pack_commands(commands))
-                return [await read_reply(self._connection) for _ in commands]
+                return await self._channel.ask(*commands)
         except FAILURES as error:
-            # LOADING and the like end a connection as a lost one does, but say that this was not done.
-            raise unavailable(error, self._options, written=self._wrote or (written and not is_refusal(error))) from error
+            # A refusal with which the server hangs up says that this was not done.
+            raise unavailable(error, self._options, written=self._wrote or (written and not isinstance(error, hiredis.ReplyError))) from error
 
     def _checked(self, replies: list[Any], *, written: bool) -> list[Any]:
         for place, reply in enumerate(replies):
-            if isinstance(reply, redis_errors.ResponseError):
+            if isinstance(reply, hiredis.ReplyError):
                 raise unavailable(reply, self._options, written=self._wrote or (written and place > 0))
         self._wrote = self._wrote or written
         return replies
@@ -85,52 +82,35 @@ class Sessions:
 
     def __init__(self, options: StoreOptions) -> None:
         self._options = options
-        self._idle: list[AbstractConnection] = []
+        self._idle: list[Channel] = []
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
         """A session with a connection of its own. What ends by an exception, a cancellation too, ends the connection with it."""
-        connection = await self._connected()
+        channel = await self._opened()
         try:
-            yield Session(connection, self._options)
+            yield Session(channel, self._options)
         except BaseException:
-            await connection.disconnect(nowait=True)
+            channel.abort()
             raise
         if len(self._idle) < _IDLE:
-            self._idle.append(connection)
+            self._idle.append(channel)
         else:
-            await connection.disconnect(nowait=True)
+            channel.abort()
 
     async def close(self) -> None:
         """End the connections that are kept."""
         while self._idle:
-            with suppress(*FAILURES):
-                await self._idle.pop().disconnect()
+            self._idle.pop().abort()
 
-    async def _connected(self) -> AbstractConnection:
+    async def _opened(self) -> Channel:
+        while self._idle:
+            kept = self._idle.pop()
+            if kept.is_quiet:
+                return kept
+            kept.abort()
         try:
             async with asyncio.timeout(self._options.timeout_s):
-                while self._idle:
-                    kept = self._idle.pop()
-                    if await _is_quiet(kept):
-                        return kept
-                    await kept.disconnect(nowait=True)
                 return await connect(self._options)
         except FAILURES as error:
             raise unavailable(error, self._options) from error
-
-
-async def _is_quiet(connection: AbstractConnection) -> bool:
-    """Whether a kept connection is still open and holds no byte that nobody asked for."""
-    try:
-        return not await connection.can_read()
-    except FAILURES:
-        return False
-
-
-async def read_reply(connection: AbstractConnection) -> Any:
-    """The next reply; an error reply is returned, not raised."""
-    try:
-        return await connection.read_response()
-    except redis_errors.ResponseError as error:
-        return error

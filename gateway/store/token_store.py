@@ -14,17 +14,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from redis import exceptions as redis_errors
+import hiredis
 
 from gateway.core.token_record import LiveRecord
 from gateway.ports import Lookup, StoreUnavailable, Unknown
+from gateway.store.channel import Command
 from gateway.store.connection import unavailable
 from gateway.store.link import settle
 from gateway.store.record_cache import RecordCache, boot_s
 from gateway.store.records import LiveReader
 from gateway.store.scripts import HEARTBEAT
 from gateway.store.server import Store, is_read_only, milliseconds, trial
-from gateway.store.session import Command
 
 Found = Callable[[Lookup | StoreUnavailable], None]
 BEATS: Final = 4  # heartbeats a lease
@@ -148,7 +148,7 @@ class RedisTokenStore:
             return replies
         first, clock = replies[0], replies[-1]
         for reply in (*replies, *(first if isinstance(first, list) else ())):
-            if isinstance(reply, redis_errors.ResponseError):
+            if isinstance(reply, hiredis.ReplyError):
                 return unavailable(reply, self._store.options)
         try:
             self._store.identity.confirm(first[0] if isinstance(first, list) else first)

@@ -279,6 +279,15 @@ async def test_frozen_store_fails_within_its_limit_and_thaws(own_server: Embedde
         assert record.id == issued.id
 
 
+@pytest.mark.parametrize("command", ["mget", "time", "hget"])
+async def test_look_up_that_is_refused_says_why(own_server: EmbeddedStore, tmp_path: Path, command: str) -> None:
+    """Seen to fail with an error reply taken for the store's id: "the store is not the one that …"."""
+    async with opened(StoreOptions(own_server.url, tmp_path / "data", timeout_s=5)) as store:
+        ask(own_server.socket, "ACL", "SETUSER", "default", f"-{command}", timeout_s=5)
+        with pytest.raises(StoreUnavailable, match="does not let this user do what the gateway needs"):
+            await RedisTokenStore(store).fetch(NOBODY)
+
+
 async def test_closed_store_answers_nobody(options: StoreOptions) -> None:
     store = Store(options)
     await store.start()

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from gateway.ports import StoreUnavailable
-from gateway.store.connection import StoreOptions, address, check_url
+from gateway.store.connection import FAILURES, StoreOptions, address, check_url, connect, unavailable
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
 from gateway.store.token_store import RedisTokenStore
 from gateway.store.wire import ask
+from tests.harness.valkey_server import PASSWORD as SECRET
+from tests.harness.valkey_server import USER, ValkeyServer
 
 PASSWORD = "p%40ss-word-of-the-store"
 
@@ -108,6 +110,50 @@ async def test_user_password_and_database_are_those_of_the_url(own_server: Embed
     )
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "localhost"])
+async def test_user_password_and_database_are_those_of_the_url_by_tcp_too(tmp_path: Path, host: str, protocol: int) -> None:
+    with ValkeyServer(tmp_path / "server", bind=["127.0.0.1", "::1"], requirepass="p@ss-word-of-the-store") as server:
+        for user, name in ((f"{USER}:{SECRET}", USER), (f":{PASSWORD}", "default")):
+            channel = await connect(StoreOptions(f"redis://{user}@{host}:{server.port}/5", tmp_path, timeout_s=5), protocol)
+            who, facts = await channel.ask(("ACL", "WHOAMI"), ("CLIENT", "INFO"))
+            assert who == name.encode()
+            assert b" db=5 " in facts
+            assert b" resp=%d " % protocol in facts
+            channel.abort()
+        for wrong, said in ((f"{USER}:no", "refuses the user or the password of store.url"), (f"{USER}x:{SECRET}", "refuses the user or the password")):
+            options = StoreOptions(f"redis://{wrong}@{host}:{server.port}/5", tmp_path, timeout_s=5)
+            with pytest.raises(FAILURES) as refused:
+                await connect(options, protocol)
+            assert said in str(unavailable(refused.value, options))
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_database_that_the_server_does_not_have_is_refused(tmp_path: Path, own_server: EmbeddedStore, protocol: int) -> None:
+    options = StoreOptions(f"unix://{own_server.socket}?db=99", tmp_path / "d", timeout_s=5)
+    with pytest.raises(FAILURES, match="DB index is out of range"):
+        await connect(options, protocol)
+    assert "refused a command (ERR): look at its log" in await refusal(options)
+
+
+async def test_socket_with_a_blank_in_its_path_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a b.sock"
+    with ValkeyServer(tmp_path / "server", unixsocket=path):
+        channel = await connect(StoreOptions(f"unix://{str(path).replace(' ', '%20')}", tmp_path, timeout_s=5))
+        assert await channel.ask(("PING",)) == [b"PONG"]
+        channel.abort()
+
+
+@pytest.mark.parametrize("by", ["tcp", "unix"])
+async def test_server_with_as_many_clients_as_it_takes_is_told_so_each_time(tmp_path: Path, by: str) -> None:
+    path = tmp_path / "s.sock"
+    with ValkeyServer(tmp_path / "server", unixsocket=path) as server, server.client() as client:
+        client.config_set("maxclients", "1")
+        url = server.url() if by == "tcp" else f"unix://{USER}:{SECRET}@{path}"
+        for _ in range(20):
+            assert "has as many clients as it takes: raise its maxclients" in await refusal(StoreOptions(url, tmp_path / "d", timeout_s=5))
+
+
 async def test_server_that_evicts_tokens_is_refused_unless_allowed(own_server: EmbeddedStore, tmp_path: Path) -> None:
     options = StoreOptions(own_server.url, tmp_path / "d", timeout_s=5)
     ask(own_server.socket, "CONFIG", "SET", "maxmemory-policy", "volatile-ttl", timeout_s=5)
@@ -177,6 +223,10 @@ async def test_store_id_is_for_its_owner_alone(store: Store) -> None:
         "redis://:SECRET@h?retry=3",
         "redis://:SECRET@[::1",
         "unix:///s?socket_timeout=1",
+        "redis://:SECRET@h:0",
+        "redis://:SECRET@h/name?db=1",
+        "redis://:SECRET@h?db=name&db=1",
+        "redis://:SECRET@h?db=1&db=name",
     ],
 )
 def test_wrong_url_is_told_without_quoting_it(url: str) -> None:

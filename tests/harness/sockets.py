@@ -1,4 +1,4 @@
-"""Which process holds a connection of 127.0.0.1, as Linux tells it in /proc."""
+"""Which process holds a connection of 127.0.0.1, and how many sockets, as Linux tells it in /proc."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def end_of(pid: int, port: int, peer: int) -> bool:
     lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
     inode = next((words[9] for words in lines if words[1:3] == ends), "0")
     return inode != "0" and f"socket:[{inode}]" in _files(pid)
+
+
+def sockets_of(pid: int) -> int:
+    """How many a process has open."""
+    return sum(file.startswith("socket:") for file in _files(pid))
 
 
 def _files(pid: int) -> set[str]:
