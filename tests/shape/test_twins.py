@@ -52,7 +52,6 @@ COVERED_BY = {
     "gateway/processes/rollout.py": "tests/fault/test_workers.py",
     "gateway/processes/start.py": "tests/fault/test_workers.py",
     "gateway/processes/supervisor.py": "tests/fault/test_workers.py",
-    "gateway/processes/worker.py": "tests/fault/test_workers.py",
     "gateway/sample/__main__.py": "tests/unit/sample/test_sample_process.py",
     "gateway/sample/asked.py": "tests/unit/sample/test_tempo.py",
     "gateway/sample/data.py": "tests/unit/sample/test_tempo.py",
