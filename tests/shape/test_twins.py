@@ -29,7 +29,6 @@ COVERED_BY = {
     "gateway/core/token_record.py": "tests/unit/core/test_authorize.py",
     "gateway/flow/engine.py": "tests/flow/test_decisions.py",
     "gateway/flow/reload.py": "tests/fault/test_drain_and_reload.py",
-    "gateway/flow/token_json.py": "tests/flow/test_management_tokens.py",
     "gateway/inbound/account.py": "tests/flow/test_access_log_lines.py",
     "gateway/inbound/connection.py": "tests/flow/test_edge.py",
     "gateway/inbound/downward.py": "tests/flow/test_answers.py",

@@ -135,6 +135,16 @@ def test_listing_is_plain_where_there_is_no_terminal(run: Run) -> None:
     assert [item["id"] for item in items] == [first["id"]]
 
 
+def test_end_of_a_secret_is_told_as_it_is(run: Run) -> None:
+    token_id = made(run)["token"]["id"]
+    assert run("token", "regenerate", token_id, "--overlap", "1h").stderr.splitlines()[-1] == (
+        "the old secret works until the overlap ends, then nowhere; no node was deciding from memory"
+    )
+    for command in ("regenerate", "suspend", "revoke"):
+        assert run("token", command, token_id).stderr.splitlines()[-1] == "ended everywhere; no node was deciding from memory"
+        run("token", "resume", token_id, code=1 if command == "revoke" else 0)
+
+
 def test_life_of_a_token_with_its_exit_codes(run: Run) -> None:
     token = made(run)["token"]
     again = json.loads(run("token", "regenerate", token["id"], "--overlap", "1h", "--json").stdout)
