@@ -48,7 +48,6 @@ COVERED_BY = {
     "gateway/policy_file/compile.py": "tests/unit/policy_file/test_policy_load.py",
     "gateway/processes/child.py": "tests/fault/test_workers.py",
     "gateway/processes/management.py": "tests/fault/test_workers.py",
-    "gateway/processes/rollout.py": "tests/fault/test_workers.py",
     "gateway/processes/start.py": "tests/fault/test_workers.py",
     "gateway/processes/supervisor.py": "tests/fault/test_workers.py",
     "gateway/sample/__main__.py": "tests/unit/sample/test_sample_process.py",
