@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def test_a_killed_worker_is_replaced_and_its_queue_is_answered(started: Callable
     assert worker not in gateway.workers()
     assert gateway.metric("scopegate_worker_restarts_total") == 1
     gateway.wait_log("worker 0 was ended by SIGKILL: another takes its place")
+
+
+def test_a_killed_worker_is_replaced_within_a_second(started: Callable[..., GatewayProcess]) -> None:
+    """Once of three times: a busy machine is no fault of the gateway. Seen to fail with a pause before every start (``_ended`` of processes/supervisor.py)."""
+    gateway = started(workers=1)
+    took_s = []
+    for _ in range(3):
+        (worker,) = gateway.workers()
+        os.kill(worker, signal.SIGKILL)
+        begun = time.monotonic()
+        assert gateway.ask("GET", "/4/status/1").status == 200
+        took_s.append(time.monotonic() - begun)
+        assert worker not in gateway.workers()
+    assert min(took_s) < 1.0, took_s
 
 
 def test_a_killed_management_process_is_replaced_and_its_queue_is_answered(started: Callable[..., GatewayProcess]) -> None:
