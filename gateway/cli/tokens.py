@@ -135,12 +135,14 @@ def revoke(
         return
     with plain_errors():
         settings = _settings(config)
-        records, now_ms = _run(settings, lambda issuance: issuance.revoke_owner(owner or ""))
+        (records, reach), now_ms = _run(settings, lambda issuance: issuance.revoke_owner(owner or ""))
         policy = _policy_if_sound(settings)
         if as_json:
-            print_json({"items": [record_json(record, now_ms, policy) for record in records]})
-        else:
-            print_rows(_COLUMNS, [_row(record_json(record, now_ms, policy)) for record in records])
+            print_json({"items": [record_json(record, now_ms, policy) for record in records], **reach._asdict()})
+            return
+        print_rows(_COLUMNS, [_row(record_json(record, now_ms, policy)) for record in records])
+        if records:
+            typer.echo(reach_in_words(reach), err=True)
 
 
 @token_app.command()

@@ -164,7 +164,12 @@ def test_all_of_one_owner_are_ended(run: Run) -> None:
     mine = {made(run, "--owner", "u1", "--full")["token"]["id"] for _ in range(2)}
     other = made(run, "--owner", "u2", "--full")["token"]["id"]
     assert "as many as the policy lets one owner have" in run("token", "create", "--name", "x", "--full", "--owner", "u1", code=1).stderr
-    assert {item["id"] for item in json.loads(run("token", "revoke", "--owner", "u1", "--json").stdout)["items"]} == mine
+    told = json.loads(run("token", "revoke", "--owner", "u1", "--json").stdout)
+    assert {item["id"] for item in told["items"]} == mine
+    assert (told["nodes"], told["nodes_confirmed"]) == (0, 0)
+    assert run("token", "revoke", "--owner", "u1").stderr == ""
+    made(run, "--owner", "u1", "--full")
+    assert run("token", "revoke", "--owner", "u1").stderr == "ended everywhere; no node was deciding from memory\n"
     assert json.loads(run("token", "show", other, "--json").stdout)["token"]["state"] == "active"
 
 
