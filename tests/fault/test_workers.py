@@ -74,12 +74,14 @@ def test_a_killed_management_process_is_replaced_and_its_queue_is_answered(start
 
 
 def test_a_worker_told_to_end_by_a_signal_finishes_and_is_replaced(started: Callable[..., GatewayProcess], gate: Gate) -> None:
+    """Seen to fail with a drain that waits for a tenth of a second only (inbound/plane.py)."""
     gateway = started(workers=1)
     (worker,) = gateway.workers()
     with gateway.wire() as wire:
         wire.send(request("GET", "/4/status/gate"))
         assert gate.come.acquire(timeout=10)
         os.kill(worker, signal.SIGTERM)
+        assert wire.is_quiet(0.7)  # neither answered nor cut
         gate.opened.set()
         assert wire.answer().status == 200
     eventually(lambda: gateway.workers() not in ([], [worker]), "another worker")
