@@ -131,6 +131,7 @@ def test_the_end_under_load_loses_no_request(started: Callable[..., GatewayProce
 
 
 def test_a_worker_that_hangs_is_killed_when_the_time_is_over(started: Callable[..., GatewayProcess]) -> None:
+    """Seen to fail with the kill taken out of ``_end_late`` (processes/supervisor.py)."""
     gateway = started(settings={"drain_timeout": "500ms"})
     processes = gateway.children()
     stop(gateway.workers()[0])

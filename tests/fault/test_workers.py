@@ -160,6 +160,7 @@ def test_a_broken_policy_changes_nothing_and_is_told_once(started: Callable[...,
 
 
 def test_nobody_uses_a_policy_before_all_can(started: Callable[..., GatewayProcess]) -> None:
+    """Seen to fail with the second step begun at the first answer (``_answered`` of processes/rollout.py)."""
     gateway = started()
     before = hashes(gateway)
     first, second = gateway.workers()
@@ -193,6 +194,7 @@ def test_a_worker_comes_back_with_the_policy_in_force_whatever_the_file_holds(st
 
 
 def test_a_port_that_another_program_shares_is_refused(upstream: ScriptedUpstream) -> None:
+    """Seen to fail with a probe that shares the port too (``listen_shared`` of processes/listening.py)."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
@@ -242,6 +244,7 @@ def test_a_start_that_is_told_to_stop_leaves_nothing(upstream: ScriptedUpstream)
 
 
 def test_counts_add_up_across_workers_and_stay_when_one_crashes(started: Callable[..., GatewayProcess]) -> None:
+    """Seen to fail with the counts of the one before forgotten (``died`` of processes/slot.py)."""
     gateway = started()
     for _ in range(30):
         assert gateway.ask("GET", "/4/status/1").status == 200
