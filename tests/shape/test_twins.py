@@ -34,7 +34,6 @@ COVERED_BY = {
     "gateway/inbound/downward.py": "tests/flow/test_answers.py",
     "gateway/inbound/ending.py": "tests/flow/test_answers.py",
     "gateway/inbound/live.py": "tests/flow/test_streams.py",
-    "gateway/inbound/plane.py": "tests/fault/test_drain_and_reload.py",
     "gateway/inbound/proxy.py": "tests/flow/test_forwarded_fields.py",
     "gateway/inbound/tunnel.py": "tests/flow/test_tunnel.py",
     "gateway/inbound/upward.py": "tests/flow/test_forwarded_requests.py",
