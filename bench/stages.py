@@ -1,9 +1,10 @@
 """What each stage of a request costs, alone and warm, in nanoseconds of processor time a call: where a slow-down is, is where a figure has grown.
 
-The first line is a whole exchange of a token at hand, through both connections, apart from the kernel. The second is its stages one after the other,
-without what leads from one to the next; then each alone, in the order of a request. Alone, a stage costs a half or a third of what it costs among
-others: its code stays in the processor's nearest cache, which does not hold that of all. Each figure is the best of many short rounds: on a machine
-that does other things too, the best is the steadiest. The parts are those of a worker, put together as a worker does; only nothing listens.
+The first line is a whole exchange of a token at hand, through both connections, apart from the kernel; the second the same as one of 32 in a turn of the
+loop. The third is its stages one after the other, without what leads from one to the next; then each alone, in the order of a request. Alone, a stage
+costs a half or a third of what it costs among others: its code stays in the processor's nearest cache, which does not hold that of all. Each figure is the
+best of many short rounds: on a machine that does other things too, the best is the steadiest. The parts are those of a worker, put together as a worker does;
+only nothing listens.
 """
 
 from __future__ import annotations

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -94,8 +97,14 @@ async def _store(settings: Settings, machine: Iterable[Finding]) -> list[Finding
     if settings.store.url == "embedded" and any(finding.check == "data_dir" and finding.level == "fail" for finding in machine):
         # Started by another user or in a wrong place, it would leave files there that the gateway can't use.
         return [fail("store", "the embedded store was not looked at", "mend data_dir first")]
-    try:
-        async with open_server(settings) as store:
-            return await examine_store(store.options)
-    except StoreUnavailable as why:
-        return [fail("store", str(why))]
+    data_dir = settings.store.data_dir
+    with ExitStack() as gone_afterwards:
+        if settings.store.url == "embedded" and not data_dir.exists():
+            # Made here it might be another user's than the gateway's.
+            folder = gone_afterwards.enter_context(tempfile.TemporaryDirectory(prefix="scopegate-doctor-"))
+            settings = replace(settings, store=replace(settings.store, data_dir=Path(folder)))
+        try:
+            async with open_server(settings) as store:
+                return await examine_store(replace(store.options, data_dir=data_dir))
+        except StoreUnavailable as why:
+            return [fail("store", str(why))]

@@ -117,7 +117,7 @@ def regenerate(
             fail("--overlap: write whole seconds")
         settings = _settings(config)
         issued, now_ms = _run(settings, lambda issuance: issuance.regenerate(token_id, overlap_ms // 1000))
-        _print_issued(issued, now_ms, _policy_if_sound(settings), as_json=as_json, renewed=True)
+        _print_issued(issued, now_ms, _policy_if_sound(settings), as_json=as_json, overlap_s=overlap_ms // 1000)
 
 
 @token_app.command()
@@ -135,12 +135,14 @@ def revoke(
         return
     with plain_errors():
         settings = _settings(config)
-        records, now_ms = _run(settings, lambda issuance: issuance.revoke_owner(owner or ""))
+        (records, reach), now_ms = _run(settings, lambda issuance: issuance.revoke_owner(owner or ""))
         policy = _policy_if_sound(settings)
         if as_json:
-            print_json({"items": [record_json(record, now_ms, policy) for record in records]})
-        else:
-            print_rows(_COLUMNS, [_row(record_json(record, now_ms, policy)) for record in records])
+            print_json({"items": [record_json(record, now_ms, policy) for record in records], **reach._asdict()})
+            return
+        print_rows(_COLUMNS, [_row(record_json(record, now_ms, policy)) for record in records])
+        if records:
+            typer.echo(reach_in_words(reach), err=True)
 
 
 @token_app.command()
@@ -201,16 +203,17 @@ def _end(config: Path | None, work: Callable[[Issuance], Awaitable[Ended]], *, a
         typer.echo(reach_in_words(ended.reach), err=True)
 
 
-def _print_issued(issued: Issued, now_ms: int, policy: Policy | None, *, as_json: bool, renewed: bool = False) -> None:
+def _print_issued(issued: Issued, now_ms: int, policy: Policy | None, *, as_json: bool, overlap_s: int | None = None) -> None:
+    """``overlap_s`` is of a secret that took another's place; None for a new token's."""
     facts = record_json(issued.token, now_ms, policy)
     if as_json:
-        print_json({"token": facts, "secret": issued.secret} | (issued.reach._asdict() if renewed else {}))
+        print_json({"token": facts, "secret": issued.secret} | ({} if overlap_s is None else issued.reach._asdict()))
         return
     typer.echo(issued.secret)
     told = f'token {facts["id"]} "{printable(facts["name"])}" of {printable(facts["owner"])}: {_access(facts)}, until {facts["expires_at"]}'
     typer.echo(f"{told}. The secret above is not kept: store it now; if it gets lost, regenerate.", err=True)
-    if renewed:
-        typer.echo(reach_in_words(issued.reach), err=True)
+    if overlap_s is not None:
+        typer.echo(reach_in_words(issued.reach, overlap=overlap_s > 0), err=True)
 
 
 def _row(facts: dict[str, Any]) -> tuple[str, ...]:

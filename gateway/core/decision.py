@@ -30,9 +30,6 @@ class Denial(NamedTuple):
     retry_after: int | None = None  # seconds
 
 
-Decision = Allow | Denial
-
-
 def denied(code: str, detail: str, **facts: object) -> Denial:
     """A Denial by its code; KeyError if there is no such reason."""
     return Denial(REASONS[code], detail, **facts)  # type: ignore[arg-type]

@@ -65,6 +65,13 @@ class Ended(NamedTuple):
     reach: Reach
 
 
+class OwnerEnded(NamedTuple):
+    """The tokens of one who leaves that this call has ended, and how far the one has got that is the least far."""
+
+    tokens: list[TokenRecord]
+    reach: Reach
+
+
 class Issuance:
     """Every method may raise StoreUnavailable, with ``written`` where the change may have been made, and IssuanceRefused."""
 
@@ -172,20 +179,26 @@ class Issuance:
         """Let a suspended token work again. Of an active one does nothing."""
         return self._done(await self._register.resume(token_id), token_id)
 
-    async def revoke_owner(self, owner: str) -> list[TokenRecord]:
-        """End all tokens of one who leaves; those that this call ended. Tokens made meanwhile are ended too."""
-        ended: dict[str, TokenRecord] = {}
+    async def revoke_owner(self, owner: str) -> OwnerEnded:
+        """End all tokens of one who leaves. Tokens made meanwhile are ended too, and those that were revoked before once more: who asks again may not
+        have heard that all workers know."""
+        ended: list[TokenRecord] = []
+        reaches: list[Reach] = []
+        seen: set[str] = set()
         try:
-            while True:
-                before = len(ended)
-                for token_id in await self._register.ids_of(owner):
+            while new := [token_id for token_id in await self._register.ids_of(owner) if token_id not in seen]:
+                for token_id in new:
+                    seen.add(token_id)
                     record, now_ms = await self._register.record(token_id)
-                    if record is not None and record.state_at(now_ms) in {ACTIVE, SUSPENDED}:
-                        ended[token_id] = (await self.revoke(token_id)).token
-                if len(ended) == before:
-                    return list(ended.values())
+                    state = EXPIRED if record is None else record.state_at(now_ms)
+                    if state != EXPIRED:
+                        token, reach = await self.revoke(token_id)
+                        reaches.append(reach)
+                        if state != REVOKED:
+                            ended.append(token)
         except StoreUnavailable as why:
             raise StoreUnavailable(str(why), written=why.written or bool(ended)) from why
+        return OwnerEnded(ended, min(reaches, key=lambda reach: reach.nodes_confirmed - reach.nodes, default=Reach(0, 0)))
 
     async def list(self, *, state: str | None = None, owner: str | None = None, q: str = "", cursor: str = "", limit: int = 50) -> TokenPage:
         """One page, newest first. ``q`` is looked for in name, owner and description, without case, or is an id.

@@ -45,13 +45,14 @@ def rfc3339(ms: int) -> str:
     return dt.datetime.fromtimestamp(ms // 1000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def reach_in_words(reach: Reach) -> str:
-    """How far a change has got, for a person: it holds everywhere in any case."""
+def reach_in_words(reach: Reach, *, overlap: bool = False) -> str:
+    """How far a change has got, for a person: it holds everywhere in any case. With an overlap the old secret's end has yet to come."""
     nodes, confirmed = reach
+    held = "the old secret works until the overlap ends, then nowhere" if overlap else "ended everywhere"
     if not nodes:
-        return "ended everywhere; no node is running"
+        return f"{held}; no node was deciding from memory"
     if confirmed == nodes:
-        return f"ended everywhere; {'the node has' if nodes == 1 else f'all {nodes} nodes have'} confirmed"
+        return f"{held}; {'the node has' if nodes == 1 else f'all {nodes} nodes have'} confirmed"
     missing = nodes - confirmed
     others = "the node" if nodes == 1 else "the other" if missing == 1 else f"the other {missing}"
-    return f"ended everywhere; {confirmed} of {nodes} nodes confirmed, {others} had stopped deciding from memory"
+    return f"{held}; {confirmed} of {nodes} nodes confirmed, {others} had stopped deciding from memory"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from gateway.core.decision import Allow, Denial, denied
 from gateway.inbound.downward import AnswerFraming, interim_lines, switch_lines
@@ -18,9 +18,6 @@ from gateway.inbound.upward import request_head
 from gateway.upstream.answer import AnswerHead
 from gateway.upstream.exchange import UpstreamConnection
 from gateway.upstream.failures import UpstreamFailure
-
-if TYPE_CHECKING:
-    pass
 
 _RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CLOSED_EARLY: Final = UpstreamFailure("upstream_unreachable", "The upstream closes connections as soon as they open.")

@@ -58,11 +58,6 @@ class Document(NamedTuple):
     places: dict[Path_, tuple[int, int]]
 
 
-def read_file(path: Path) -> Document:
-    """The document in a file. DocumentFault if it can't be read, or as read_document."""
-    return read_document(read_bytes(path), str(path))
-
-
 def read_bytes(path: Path) -> bytes:
     """At most a little over MAX_BYTES of a file. DocumentFault with one plain line if there is no such file or it can't be read."""
     try:

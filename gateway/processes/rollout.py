@@ -35,6 +35,7 @@ class Rollout:
         self._counters = counters
         self._serial = 0
         self._coming: bytes | None = None  # in its first step
+        self._hash = ""  # of the one on its way
         self._swapping = False
         self._waiting: set[Slot] = set()
         self._until = 0.0
@@ -50,7 +51,8 @@ class Rollout:
             self._again = True
             return
         try:
-            self._coming = pickle.dumps(load_fitting_policy(self._settings))
+            policy = load_fitting_policy(self._settings)
+            self._coming, self._hash = pickle.dumps(policy), policy.hash
         except DocumentFault as fault:
             self._refuse([str(each) for each in fault.faults])
             return
@@ -91,6 +93,7 @@ class Rollout:
             return
         silent = ", ".join(slot.name for slot in self._slots if slot in self._waiting)
         if self._swapping:
+            self._counters.policy_reloads += 1
             LOG.error("policy reloaded, but %s has not said so within %g s: see /readyz, and end it if it hangs", silent, LIMIT_S)
             self._done()
         else:
@@ -108,7 +111,7 @@ class Rollout:
                 each.send(Swap(self._serial))
         if not self._waiting:
             self._counters.policy_reloads += 1
-            LOG.info("policy reloaded: %s, hash %s", self._settings.policy, slot.policy[:12])
+            LOG.info("policy reloaded: %s, hash %s", self._settings.policy, self._hash[:12])
             self._done()
 
     def _refuse(self, faults: Sequence[str]) -> None:

@@ -91,8 +91,3 @@ class RecordCache:
         """
         self._believed_until = sent_s + lease_s * _MARGIN
         self._ahead_s = store_ms / 1000 - sent_s
-
-    @property
-    def believed(self) -> bool:
-        """Whether the lease runs."""
-        return boot_s() < self._believed_until

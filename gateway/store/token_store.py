@@ -88,10 +88,6 @@ class RedisTokenStore:
         known, now_ms = self._cache.at_hand(token_id)
         return await self.fetch(token_id) if isinstance(known, Unknown) else Lookup(known, now_ms)
 
-    async def ping(self) -> None:
-        """StoreUnavailable unless the store answers and is the one that we know."""
-        await self._store.ping()
-
     async def close(self) -> None:
         """End all connections to the store, and say that this worker is gone."""
         self._closed = True

@@ -146,7 +146,7 @@ def test_a_good_policy_is_swapped_in_under_requests(own: GatewayProcess, upstrea
     ids=["not YAML", "an unknown scope", "an unknown key", "fails its tests", "an unknown upstream", "empty", "gone"],
 )
 def test_a_policy_that_does_not_load_changes_nothing(broken: str | None, own: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """G1. Seen to fail with the ``return`` of ``Gateway.reload``'s except clause replaced by loading an empty policy."""
+    """G1. Seen to fail with the ``return`` after a fault in ``Rollout.begin`` (processes/rollout.py) replaced by another policy."""
     with probed(own):
         before = len(own.log().splitlines())
         if broken is None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def test_a_killed_worker_is_replaced_and_its_queue_is_answered(started: Callable
     gateway.wait_log("worker 0 was ended by SIGKILL: another takes its place")
 
 
+def test_a_killed_worker_is_replaced_within_a_second(started: Callable[..., GatewayProcess]) -> None:
+    """Once of three times: a busy machine is no fault of the gateway. Seen to fail with a pause before every start (``_ended`` of processes/supervisor.py)."""
+    gateway = started(workers=1)
+    took_s = []
+    for _ in range(3):
+        (worker,) = gateway.workers()
+        os.kill(worker, signal.SIGKILL)
+        begun = time.monotonic()
+        assert gateway.ask("GET", "/4/status/1").status == 200
+        took_s.append(time.monotonic() - begun)
+        assert worker not in gateway.workers()
+    assert min(took_s) < 1.0, took_s
+
+
 def test_a_killed_management_process_is_replaced_and_its_queue_is_answered(started: Callable[..., GatewayProcess]) -> None:
     gateway = started()
     (management,) = gateway.management()
@@ -59,12 +74,14 @@ def test_a_killed_management_process_is_replaced_and_its_queue_is_answered(start
 
 
 def test_a_worker_told_to_end_by_a_signal_finishes_and_is_replaced(started: Callable[..., GatewayProcess], gate: Gate) -> None:
+    """Seen to fail with a drain that waits for a tenth of a second only (inbound/plane.py)."""
     gateway = started(workers=1)
     (worker,) = gateway.workers()
     with gateway.wire() as wire:
         wire.send(request("GET", "/4/status/gate"))
         assert gate.come.acquire(timeout=10)
         os.kill(worker, signal.SIGTERM)
+        assert wire.is_quiet(0.7)  # neither answered nor cut
         gate.opened.set()
         assert wire.answer().status == 200
     eventually(lambda: gateway.workers() not in ([], [worker]), "another worker")
@@ -143,6 +160,7 @@ def test_a_broken_policy_changes_nothing_and_is_told_once(started: Callable[...,
 
 
 def test_nobody_uses_a_policy_before_all_can(started: Callable[..., GatewayProcess]) -> None:
+    """Seen to fail with the second step begun at the first answer (``_answered`` of processes/rollout.py)."""
     gateway = started()
     before = hashes(gateway)
     first, second = gateway.workers()
@@ -176,6 +194,7 @@ def test_a_worker_comes_back_with_the_policy_in_force_whatever_the_file_holds(st
 
 
 def test_a_port_that_another_program_shares_is_refused(upstream: ScriptedUpstream) -> None:
+    """Seen to fail with a probe that shares the port too (``listen_shared`` of processes/listening.py)."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
@@ -225,6 +244,7 @@ def test_a_start_that_is_told_to_stop_leaves_nothing(upstream: ScriptedUpstream)
 
 
 def test_counts_add_up_across_workers_and_stay_when_one_crashes(started: Callable[..., GatewayProcess]) -> None:
+    """Seen to fail with the counts of the one before forgotten (``died`` of processes/slot.py)."""
     gateway = started()
     for _ in range(30):
         assert gateway.ask("GET", "/4/status/1").status == 200

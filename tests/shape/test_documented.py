@@ -1,4 +1,4 @@
-"""What a user meets is in docs/: every code, every field that is set or dropped."""
+"""What a user meets is in docs/: every code, every field that is set or dropped, every field of the access log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateway.core.decision import Denial, denied
 from gateway.core.reason import REASONS
 from gateway.inbound.problem import document
 from gateway.management.problem import MANAGEMENT_REASONS
+from gateway.observe.access_log import AccessLine
 from tests.harness.vectors import table
 from tests.shape.tree import sources, syntax, text
 
@@ -109,3 +110,17 @@ def test_every_field_that_is_dropped_or_read_is_told() -> None:
 def test_whole_families_are_told_by_their_beginning(name: str) -> None:
     assert f"`{name.removesuffix('Anything')}…`" in FORWARDING
     assert forwarding.RequestNames()[name.encode()] != forwarding.KEEP
+
+
+LOG = text("docs/operations.md").split("## The access log\n")[1].split("\n## ")[0]
+
+
+def test_every_field_of_the_access_log_is_told_and_no_other() -> None:
+    told = [name for row in re.findall(r"^\| (`.*?) \|", LOG, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(told) == sorted(AccessLine.__struct_fields__)
+
+
+def test_every_way_in_which_an_answer_ends_is_told() -> None:
+    ends = {code for path in sources() if path.startswith("gateway/inbound/") for code in re.findall(r'_cut\("(\w+)"\)', text(path))}
+    assert len(ends) == 4
+    assert [code for code in ends if f"`{code}`" not in LOG] == []

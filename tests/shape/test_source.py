@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def test_imports_point_one_way_and_the_core_is_pure() -> None:
     done = lint_imports(ROOT / "pyproject.toml")
     assert done.returncode == 0, done.stdout
     assert "Contracts: 4 kept, 0 broken." in done.stdout
+
+
+def test_the_page_of_the_code_tells_every_room_and_which_way_imports_point() -> None:
+    page = text("docs/code.md")
+    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    assert f"\n{' > '.join(contracts[0]['layers'])}\n" in page
+    rooms = {path.split("/")[1] + ("/" if path.count("/") > 1 else "") for path in sources()} - {"__init__.py", "__main__.py"}
+    assert set(re.findall(r"^\| `([\w.]+/?)` \|", page, re.MULTILINE)) == rooms
 
 
 def test_an_import_against_the_arrow_is_seen(tmp_path: Path) -> None:

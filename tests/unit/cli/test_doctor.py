@@ -53,8 +53,11 @@ CHECKS = [
 ]
 
 
-def test_everything_is_looked_at_where_no_gateway_runs_and_the_store_is_stopped_afterwards(gateway: GatewayProcess) -> None:
+def test_everything_is_looked_at_where_no_gateway_runs_and_nothing_is_left_afterwards(gateway: GatewayProcess) -> None:
+    """Seen to fail with the store started in the folder: made by root, it would keep the gateway's own user out."""
+    before = set(gateway.folder.iterdir())
     told = lines(gateway, 0)
+    assert set(gateway.folder.iterdir()) - before == {gateway.config_file}
     assert list(told) == CHECKS
     assert told["listen"].endswith("is free")
     assert "the store is new" in told["store identity"]

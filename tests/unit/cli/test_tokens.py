@@ -135,6 +135,16 @@ def test_listing_is_plain_where_there_is_no_terminal(run: Run) -> None:
     assert [item["id"] for item in items] == [first["id"]]
 
 
+def test_end_of_a_secret_is_told_as_it_is(run: Run) -> None:
+    token_id = made(run)["token"]["id"]
+    assert run("token", "regenerate", token_id, "--overlap", "1h").stderr.splitlines()[-1] == (
+        "the old secret works until the overlap ends, then nowhere; no node was deciding from memory"
+    )
+    for command in ("regenerate", "suspend", "revoke"):
+        assert run("token", command, token_id).stderr.splitlines()[-1] == "ended everywhere; no node was deciding from memory"
+        run("token", "resume", token_id, code=1 if command == "revoke" else 0)
+
+
 def test_life_of_a_token_with_its_exit_codes(run: Run) -> None:
     token = made(run)["token"]
     again = json.loads(run("token", "regenerate", token["id"], "--overlap", "1h", "--json").stdout)
@@ -154,7 +164,12 @@ def test_all_of_one_owner_are_ended(run: Run) -> None:
     mine = {made(run, "--owner", "u1", "--full")["token"]["id"] for _ in range(2)}
     other = made(run, "--owner", "u2", "--full")["token"]["id"]
     assert "as many as the policy lets one owner have" in run("token", "create", "--name", "x", "--full", "--owner", "u1", code=1).stderr
-    assert {item["id"] for item in json.loads(run("token", "revoke", "--owner", "u1", "--json").stdout)["items"]} == mine
+    told = json.loads(run("token", "revoke", "--owner", "u1", "--json").stdout)
+    assert {item["id"] for item in told["items"]} == mine
+    assert (told["nodes"], told["nodes_confirmed"]) == (0, 0)
+    assert run("token", "revoke", "--owner", "u1").stderr == ""
+    made(run, "--owner", "u1", "--full")
+    assert run("token", "revoke", "--owner", "u1").stderr == "ended everywhere; no node was deciding from memory\n"
     assert json.loads(run("token", "show", other, "--json").stdout)["token"]["state"] == "active"
 
 

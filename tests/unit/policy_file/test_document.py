@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.policy_file.document import KEY, MAX_BYTES, DocumentFault, read_document, read_file, shown, survey
+from gateway.policy_file.document import KEY, MAX_BYTES, DocumentFault, read_bytes, read_document, shown, survey
 
 
 def faults(text: str | bytes) -> list[str]:
@@ -135,20 +135,20 @@ def test_aliases_that_would_grow_without_end_stay_small() -> None:
 def test_file_is_read_by_its_path(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text("a: é\n", encoding="utf-8")
-    assert read_file(file).data == {"a": "é"}
+    assert read_document(read_bytes(file), str(file)).data == {"a": "é"}
 
 
 def test_file_that_can_not_be_read_is_told_in_one_line(tmp_path: Path) -> None:
     for path, why in ((tmp_path / "none", "there is no such file"), (tmp_path, "this is a folder, not a file"), (tmp_path / "a\0b", "this file can't be read")):
         with pytest.raises(DocumentFault) as caught:
-            read_file(path)
+            read_document(read_bytes(path), str(path))
         assert len(caught.value.faults) == 1
         assert str(caught.value).startswith(f"{path}: {why}")
 
 
 def test_device_that_never_ends_is_too_large() -> None:
     with pytest.raises(DocumentFault, match="over 1 MiB"):
-        read_file(Path("/dev/zero"))
+        read_document(read_bytes(Path("/dev/zero")), "zero")
 
 
 def test_file_without_permission_is_told(tmp_path: Path) -> None:
@@ -156,10 +156,10 @@ def test_file_without_permission_is_told(tmp_path: Path) -> None:
     file.write_text("a: b")
     file.chmod(0)
     if os.access(file, os.R_OK):  # root may read everything: there the sentence has nothing to say
-        assert read_file(file).data == {"a": "b"}
+        assert read_document(read_bytes(file), str(file)).data == {"a": "b"}
         return
     with pytest.raises(DocumentFault, match="may not be read"):
-        read_file(file)
+        read_document(read_bytes(file), str(file))
 
 
 def test_quoted_value_is_one_short_line() -> None:
