@@ -214,6 +214,8 @@ class Supervisor:
                 LOG.error("%s %s before it had finished", slot.name, how)
         elif not self._served and not self._ending:
             raise CannotServe(slot.refused or f"{slot.name} {how} before it was ready: see above")
+        elif self._ending and not code:
+            self._launch(slot)  # a signal to the whole group reached it too: it is needed until the workers have ended
         else:
             self._own.worker_restarts += 1
             pause = often or bool(slot.refused)

@@ -17,9 +17,11 @@ from tests.harness.waiting import eventually
 from tests.harness.wire import Answer, Closed, Wire, request
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_requests_in_flight_finish_and_kept_connections_are_told(started: Callable[..., GatewayProcess], gate: Gate, number: signal.Signals) -> None:
-    """Seen to fail with a drain that waits for a tenth of a second only (inbound/plane.py)."""
+@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)])
+def test_requests_in_flight_finish_and_kept_connections_are_told(
+    started: Callable[..., GatewayProcess], gate: Gate, number: signal.Signals, whole_group: bool
+) -> None:
+    """Seen to fail with a drain that waits for a tenth of a second only (inbound/plane.py), and with a management process that is told as one that died."""
     gateway = started(workers=1)
     processes = gateway.children()
     with gateway.wire() as slow, gateway.wire() as kept, gateway.wire() as idle:
@@ -29,7 +31,7 @@ def test_requests_in_flight_finish_and_kept_connections_are_told(started: Callab
         slow.send(request("GET", "/4/status/gate"))
         assert gate.come.acquire(timeout=10)
         gateway.tell(number)
-        if number == signal.SIGINT:  # Ctrl-C reaches the whole group
+        if whole_group:  # as Ctrl-C, or a service manager that signals all it finds
             for pid in [*gateway.workers(), *gateway.management()]:
                 os.kill(pid, number)
         eventually(lambda: refused(gateway.port), "closed listeners")
@@ -44,6 +46,7 @@ def test_requests_in_flight_finish_and_kept_connections_are_told(started: Callab
         assert idle.wait_closed() == b""
     assert gateway.wait() == 0
     assert not any(map(alive, processes))
+    assert "another takes its place" not in gateway.log()
 
 
 def refused(port: int) -> bool:
