@@ -243,7 +243,8 @@ class ClientConnection(asyncio.Protocol):
         self._head_since = 0.0
         self._discarded = -1
         request = GatewayRequest(self._parser.head(head), plane.names)
-        if head.count(plane.token_mark) > len(request.authorizations):
+        marks = head.count(plane.token_mark)
+        if marks and (marks > 1 or not request.authorizations or plane.token_mark not in request.authorizations[0]):
             request.drop_tokens(plane.token_form)
         if request.has_body:
             self._remaining, self._chunked = request.length, request.chunked

@@ -56,6 +56,7 @@ def storm(secret: str) -> list[bytes]:
         f"POST /4/worklogs HTTP/1.1\r\nHost: a\r\n{bearer}\r\nTransfer-Encoding: chunked\r\n\r\n1;{secret}\r\nx\r\n0\r\nAuthorization: Bearer {secret}\r\n\r\n",
         f"POST /4/worklogs HTTP/1.1\r\nHost: a\r\n{bearer}\r\nTransfer-Encoding: chunked\r\n\r\n{secret}\r\n",
         f"POST /4/worklogs HTTP/1.1\r\nHost: a\r\n{bearer}\r\nExpect: {secret}\r\nContent-Length: 0\r\n\r\n",
+        f"GET /4/status/1 HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YTpi\r\nX-A: {secret}\r\n\r\n",
         f"GET /4/worklogs/1 HTTP/1.1\r\nHost: a\r\n{bearer}\r\nConnection: {secret}\r\n\r\n",
         f"GET /4/worklogs/1 HTTP/1.1\r\nHost: a\r\n{bearer}\r\nConnection: Upgrade\r\nUpgrade: {secret}\r\n\r\n",
         f"GET /4/worklogs/1 HTTP/1.1\r\nHost: a\r\n{bearer}\r\nTE: {secret}\r\nX-Forwarded-For: {secret}\r\nForwarded: for={secret}\r\n\r\n",
@@ -69,7 +70,8 @@ def storm(secret: str) -> list[bytes]:
 
 
 def test_no_secret_is_anywhere(own: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    """Seen to fail with ``drop_tokens`` (inbound/request.py) made to do nothing, and with the detail of a parse error quoting the line."""
+    """Seen to fail with ``drop_tokens`` (inbound/request.py) made to do nothing, or done only for more texts than fields of
+    Authorization, and with the detail of a parse error quoting the line."""
     upstream.credential = None
     upstream.script("socket", SWITCH, echo)
     upstream.script("dies", CLOSE)
