@@ -33,6 +33,7 @@ LOG: Final = logging.getLogger("scopegate")
 HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
 LARGE_READ: Final = 128 * 1024
+_BEYOND_CHUNKS: Final = (b"\r", b"\n\n", b"\r\n\r\n\r\n")  # line ends behind the last line of a chunked answer
 _USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
 _PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 
@@ -81,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
         # Of the answer under way. What an answer that ends well leaves as it was is set here only: after others the connection is closed.
         self._text = b""  # of the head: what has come and was not taken yet
         self._size = 0  # of all heads and trailers
+        self._left = 0  # bytes of a body whose length was told that have not come, below 0 where too much has
         self._interims = 0
         self._trailers: list[tuple[bytes, bytes]] = []
         self._switch_fields: list[tuple[bytes, bytes]] = []
@@ -157,6 +159,11 @@ class UpstreamConnection(asyncio.Protocol):
             return False  # it was given up meanwhile
         if not self._head_done:
             self._text = self._text + data if self._text else data
+        elif self._complete:  # in this very turn: it ends once, and what comes behind it is nobody's
+            self._excess = True
+            return False
+        else:
+            self._left -= len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switch:
@@ -167,6 +174,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail_or_end(sink)
             return False
         if self._complete and self._head_done:
+            # llhttp skips line ends between two messages: to it they are no byte too many.
+            if data.endswith(_BEYOND_CHUNKS) if self._chunked else self._left < 0:
+                self._excess = True
             return True
         if self._head_done:
             if self._chunked and self._is_endless(len(data)):
@@ -293,7 +303,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._reusable = shared and self._parser.should_keep_alive()
         self._chunked = chunked
         self._until_close = length is None and not chunked and not bodyless
+        self._left = end + 4 + (length or 0) - len(text)
         if bodyless:
+            self._left = end + 4 - len(text)
             # llhttp would wait for the body that the fields announce: the answer ends here, and the parser with it.
             self._complete = self._fresh_parser = True
         sink.on_answer(AnswerHead(status, line, kept, special, media, length, chunked, bodyless))

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.settings import UpstreamSettings
 from gateway.upstream.answer import AnswerHead
-from gateway.upstream.exchange import UpstreamConnection
+from gateway.upstream.exchange import UpstreamConnection, take_answers
 from gateway.upstream.failures import UpstreamFailure
 from gateway.upstream.pool import UpstreamPool
 
@@ -98,9 +98,11 @@ async def connected(*pieces: bytes, close: bool = False) -> AsyncIterator[tuple[
     try:
         pool = UpstreamPool(replace(SETTINGS, port=server.sockets[0].getsockname()[1]))
         connection = await pool.acquire()
-        yield pool, connection
-        pool.close()
-        connection.abort()
+        try:
+            yield pool, connection
+        finally:
+            pool.close()
+            connection.abort()
     finally:
         server.close()
         await asyncio.gather(*served)
@@ -147,6 +149,13 @@ async def test_an_answer_is_told_alike_in_every_cut_and_its_connection_can_be_us
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", "GET", False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi!", "GET", False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "GET", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\r\n", "GET", False),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\r\n", "GET", True),
+        (b"HTTP/1.1 103 Hint\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n\r\n", "GET", False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n", "GET", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", "GET", True),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\r\n", "GET", False),
+        (b"HTTP/1.1 204 No\r\n\r\n\r\n", "GET", False),
         (b"HTTP/1.1 204 No\r\n\r\n", "GET", True),
         (b"HTTP/1.1 304 No\r\nContent-Length: 9\r\n\r\n", "GET", True),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HEAD", True),
@@ -154,12 +163,34 @@ async def test_an_answer_is_told_alike_in_every_cut_and_its_connection_can_be_us
     ],
 )
 async def test_which_answers_leave_a_connection_that_can_be_used_again(answer: bytes, method: str, reused: bool) -> None:
+    """Seen to fail, for the line ends behind an answer, with what the parser says alone."""
     async with connected(answer) as (pool, connection):
         for _ in range(2 if reused else 1):
             told = await ask(connection, method)
             assert told.kinds[-1] == "end"
             again = pool.take()
             assert (again is connection) == reused
+
+
+async def test_what_comes_behind_an_answer_in_the_same_turn_ends_no_other_exchange() -> None:
+    """Seen to fail without the question after ``_complete`` in ``take``: the answer ended twice, the second time in place of the next request's."""
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    async with connected() as (pool, connection):
+        first, second = Told(), Told()
+
+        def next_request(_trailers: list[tuple[bytes, bytes]]) -> None:
+            again = pool.take()
+            if again is not None:
+                again.begin(second, "GET")
+                again.request_sent = True
+
+        first.on_answer_end = next_request  # type: ignore[method-assign]
+        connection.begin(first, "GET")
+        connection.request_sent = True
+        take_answers([(connection, whole), (connection, b"\r\n")])
+        assert first.kinds == ["answer", "body"]
+        assert second.kinds == []
+        assert pool.take() is None
 
 
 async def test_a_request_that_is_not_out_whole_leaves_no_connection_behind() -> None:
