@@ -92,7 +92,7 @@ class AccessLog:
                 piece[0].lost_lines, self._lost = self._lost, 0
             texts = [self._encoder.encode_lines(piece)] if self._whole else list(self._small(piece))
             if not await self._writer.write(texts):
-                self._lost += len(piece)
+                self._lost += len(piece) + piece[0].lost_lines
                 return
 
     def _small(self, lines: list[AccessLine]) -> Iterator[bytes]:
@@ -126,6 +126,7 @@ class _Writer:
         self._descriptor = descriptor
         self._waiting: queue.SimpleQueue[tuple[list[bytes], asyncio.Future[bool], asyncio.AbstractEventLoop]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._torn = False  # what was written last is the beginning of a line: a disk became full in it
         self.idle = True
 
     async def write(self, texts: list[bytes]) -> bool:
@@ -150,9 +151,11 @@ class _Writer:
     def _write(self, texts: list[bytes]) -> bool:
         try:
             for text in texts:
-                view = memoryview(text)
+                view = memoryview(b"\n" + text if self._torn else text)
                 while view:
-                    view = view[os.write(self._descriptor, view) :]
+                    written = os.write(self._descriptor, view)
+                    self._torn = view[written - 1] != ord("\n")
+                    view = view[written:]
         except OSError:
             return False
         return True

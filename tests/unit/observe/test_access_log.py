@@ -4,6 +4,7 @@ Whole lines of requests are in tests/flow/test_access_log_lines.py."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -63,6 +64,32 @@ async def test_what_waits_is_bounded_and_the_loss_is_told(tmp_path: Path, monkey
     lines = [json.loads(text) for text in (tmp_path / "access").read_text().splitlines()]
     assert [each["request_id"] for each in lines] == [f"r{number}" for number in range(10)] + ["r99"]
     assert sum(each.get("lost_lines", 0) for each in lines) == 5
+
+
+async def test_a_disk_that_becomes_full_in_a_line_spoils_only_that_line_and_the_loss_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen to fail without the line end after a torn line, and with the loss that a lost line was to tell left out."""
+    free, write = 100, os.write
+
+    def written(descriptor: int, data: bytes) -> int:
+        nonlocal free
+        if not free:
+            raise OSError(errno.ENOSPC, "full")
+        count = write(descriptor, data[:free])
+        free -= count
+        return count
+
+    monkeypatch.setattr(module.os, "write", written)
+    log = AccessLog(str(tmp_path / "access"))
+    for number in range(4):
+        log.add(line(number))
+        await log.flush()
+    free = 10_000
+    log.add(line(9))
+    await log.close()
+    first, torn, last = (tmp_path / "access").read_text().splitlines()
+    assert json.loads(first)["request_id"] == "r0"
+    assert line(1).request_id not in torn
+    assert (json.loads(last)["request_id"], json.loads(last)["lost_lines"]) == ("r9", 3)
 
 
 async def test_a_pipe_that_nobody_reads_any_more_fails_no_request(tmp_path: Path) -> None:
