@@ -58,8 +58,11 @@ class UpstreamPool:
                     try:
                         given = await turn
                     except asyncio.CancelledError:
-                        if turn.done() and not turn.cancelled() and (given := turn.result()) is not None:
-                            self.give(given)
+                        if turn.done() and not turn.cancelled():  # what came in the same moment is for the next
+                            if (given := turn.result()) is not None:
+                                self.give(given)
+                            else:
+                                self._wake()
                         raise
                     finally:
                         if turn in self._waiting:

@@ -90,6 +90,19 @@ async def test_a_connection_given_to_one_who_has_just_left_is_not_lost(pool: Ups
     assert pool.take() is one
 
 
+async def test_a_place_freed_for_one_who_has_just_left_goes_to_the_next(pool: UpstreamPool) -> None:
+    """Seen to fail with only connections passed on: the next waited on beside a free place, and was told that all are busy."""
+    one, _two = await pool.acquire(), await pool.acquire()
+    leaves, stays = asyncio.ensure_future(pool.acquire()), asyncio.ensure_future(pool.acquire())
+    await asyncio.sleep(0)
+    pool.lost(one)
+    leaves.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaves
+    (await stays).abort()
+    one.abort()
+
+
 async def test_many_who_leave_while_they_wait_take_nothing_along(pool: UpstreamPool) -> None:
     held = [await pool.acquire(), await pool.acquire()]
     waiting = [asyncio.ensure_future(pool.acquire()) for _ in range(100)]
