@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -231,6 +232,34 @@ def test_command_uses_the_server_that_runs_and_leaves_it_running(tmp_path: Path)
         assert command.pid is None
         command.stop()
         assert ask(server.socket, "PING", timeout_s=5) == b"+PONG"
+
+
+def test_command_finds_a_server_that_refuses_writes(tmp_path: Path) -> None:
+    """One whose disk is full refuses PING too. Seen to fail with only PONG taken for an answer: the command was told that the store does not answer."""
+
+    def refuse() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"-MISCONF Errors writing to the AOF file: No space left on device\r\n")
+
+    with started(tmp_path) as server, socket.socket(socket.AF_UNIX) as listener:
+        server.socket.unlink()
+        listener.bind(str(server.socket))
+        listener.listen()
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        try:
+            command = EmbeddedStore(tmp_path)
+            command.borrow(wait_s=0.5)
+            command.stop()
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
 
 
 def test_command_starts_a_server_and_stops_it(tmp_path: Path) -> None:
