@@ -11,6 +11,8 @@ from gateway.settings.fit import check_policy_fits
 
 def load_fitting_policy(settings: Settings) -> Policy:
     """The configured policy, checked against the configuration. DocumentFault with every fault."""
+    if settings.policy.is_fifo():  # who opens it waits for a writer: the supervisor must not
+        raise DocumentFault([Fault(str(settings.policy), 0, 0, "this is a pipe: name a file, which can be read again for a reload")])
     policy = parse_policy(read_bytes(settings.policy), str(settings.policy))
     misfits = check_policy_fits(settings, policy)
     if misfits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -165,6 +166,16 @@ def test_a_policy_that_does_not_load_changes_nothing(broken: str | None, own: Ga
         own.policy_file.write_text(PLANS)
         own.tell(signal.SIGHUP)
         eventually(lambda: own.ask("GET", "/4/plans/1", token=own.token("teams")).code == "scope_missing", "the good policy")
+
+
+def test_a_pipe_in_place_of_the_policy_holds_nothing_up(own: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Seen to fail with any file opened: the supervisor waited for a writer, and heeded neither SIGTERM nor the end of a worker."""
+    own.policy_file.unlink()
+    os.mkfifo(own.policy_file)
+    own.tell(signal.SIGHUP)
+    own.wait_log("this is a pipe")
+    assert own.ask("GET", "/4/worklogs/1", token=own.token("worklogs")).status == 200
+    assert own.stop() == 0
 
 
 def test_killed_and_started_again_it_knows_what_was_answered(own: GatewayProcess, upstream: ScriptedUpstream) -> None:
