@@ -98,8 +98,8 @@ class ClientConnection(asyncio.Protocol):
     def begin(self) -> Exchange | None:
         """Take the request that has arrived; None where there is none, or where it was answered at once. The first of a turn's steps."""
         self._turn_waits = False
-        if not self.pending or self._closing or self.transport is None or self.exchange is not None:
-            return None
+        if not self.pending or self._closing or self.transport is None or self.exchange is not None or self._remaining or self._chunked:
+            return None  # the last two: a step before this one took the head, and what waits is of its body
         self._working = True
         try:
             self._take_head()
