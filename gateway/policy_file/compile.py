@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +21,8 @@ from gateway.policy_file.document import KEY, Document, Fault, Path_
 from gateway.policy_file.expectations import Expectation, expectation
 from gateway.policy_file.model import PathsModel, PolicyModel, RouteModel, ScopeModel, TestModel, TokensModel, unmapped_entry
 from gateway.policy_file.model_faults import model_faults, place
+
+SEGMENTS: Final = 100_000  # 10,000 routes of ten; each may cost every process half a kilobyte, and a reload 30 µs
 
 _Item = TypeVar("_Item", bound=BaseModel)
 
@@ -56,6 +58,9 @@ class _Compiler:
         ignore_case = self._section("paths", PathsModel).ignore_case
         routes = self._routes(scopes) + self._unmapped()
         self._told_apart(routes, ignore_case=ignore_case)
+        if sum(len(segments(route.template)) for _, route in routes) > SEGMENTS:
+            self._fault(("routes",), f"the templates hold more than {SEGMENTS:,} segments in all: put ** in place of the ends of those that share a scope")
+            routes = []
         if ignore_case:
             self._ascii_only(routes)
         self._all_used(scopes)

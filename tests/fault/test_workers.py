@@ -260,7 +260,7 @@ def test_counts_add_up_across_workers_and_stay_when_one_crashes(started: Callabl
     assert gateway.metric("scopegate_requests_total") == 31
     for _ in range(10):
         assert gateway.ask("GET", "/4/status/1").status == 200
-    assert gateway.metric("scopegate_requests_total") == 41
+    eventually(lambda: gateway.metric("scopegate_requests_total") == 41, "all counts")
 
 
 def test_of_a_worker_that_does_not_answer_the_last_counts_are_told_beside_the_new_ones_of_the_others(started: Callable[..., GatewayProcess]) -> None:

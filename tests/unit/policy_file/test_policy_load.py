@@ -177,6 +177,14 @@ def test_every_fault_of_every_kind_is_told_at_once_sorted_by_place() -> None:
     ]
 
 
+def test_templates_may_hold_so_many_segments_in_all_and_no_more() -> None:
+    deep = "/a" * 49
+    routes = [f"{{path: /{number}{deep}, scope: a}}" for number in range(2000)]
+    assert len(parse_policy(with_routes(*routes), "p").routes) == 2000
+    (fault,) = faults(with_routes(*routes, "{path: /one, scope: a}"))
+    assert "more than 100,000 segments in all" in fault
+
+
 @pytest.mark.parametrize(
     ("routes", "fault"),
     [
