@@ -22,6 +22,7 @@ def shared_upstream() -> Iterator[ScriptedUpstream]:
 @pytest.fixture
 def upstream(shared_upstream: ScriptedUpstream) -> Iterator[ScriptedUpstream]:
     """That upstream with nothing seen and nothing scripted; the test fails where a strict server would have refused what came."""
+    shared_upstream.settle()
     shared_upstream.clear()
     yield shared_upstream
     assert not shared_upstream.faults, shared_upstream.faults

@@ -7,9 +7,11 @@ body (done first unless the script says where), ``CLOSE`` and ``RESET`` end the 
 from __future__ import annotations
 
 import re
+import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -69,12 +71,14 @@ class Peer:
         self.upstream = upstream
         self.buffer = b""
         self.raw = b""
+        self.serving = False  # a request has begun to come
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
     def fill(self) -> bool:
         data = self.socket.recv(65536)
+        self.serving = True
         self.buffer += data
         self.upstream.note(data)
         return bool(data)
@@ -199,6 +203,17 @@ class ScriptedUpstream:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def settle(self) -> None:
+        """Wait, a second at most, until all that was sent has been read and served, also what came for a client that is gone."""
+        quiet, until = 0, time.monotonic() + 1
+        while quiet < 2 and time.monotonic() < until:
+            peers, unread = list(self._peers), select.poll()
+            for descriptor in (self._listener.fileno(), *(peer.socket.fileno() for peer in peers)):
+                if descriptor >= 0:  # it has just been closed
+                    unread.register(descriptor, select.POLLIN)
+            quiet = 0 if unread.poll(0) or any(peer.serving for peer in peers) else quiet + 1
+            time.sleep(0.002)
+
     def clear(self) -> None:
         """Forget what was seen and scripted."""
         with self._lock:
@@ -269,6 +284,7 @@ class ScriptedUpstream:
             peer.socket.close()
 
     def _exchange(self, peer: Peer) -> bool:
+        peer.serving = bool(peer.buffer)
         try:
             seen = peer.read_head()
         except ConnectionResetError:
