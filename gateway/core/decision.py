@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.core.reason import REASONS, Reason
 from gateway.core.route import Route
 from gateway.core.token_record import LiveRecord
 
 
-class Allow(NamedTuple):
+class Allow(msgspec.Struct, frozen=True, gc=False):
     """The request may go up by ``route``; ``record`` is None on a public route."""
 
     route: Route

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from gateway.core.decision import Denial, denied
 
 
-class CanonicalPath(NamedTuple):
+class CanonicalPath(msgspec.Struct, frozen=True, gc=False):
     """``path`` begins with "/" and is what goes up, byte for byte. ``query`` is as sent, with its "?", or "".
     ``encoded_slash``: the path holds %2F, so it is refused unless its route takes it."""
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import NamedTuple
+
+import msgspec
 
 from gateway.core.authorize import NEVER_FORWARDED, check_grant, check_token, find_route, plainly_allowed, refuse_method
 from gateway.core.client_address import Address
@@ -24,7 +25,7 @@ from gateway.core.token_text import CHECKSUM_LENGTH, ID_LENGTH, SECRET_LENGTH, d
 from gateway.ports import LimitStore, Lookup, StoreUnavailable, TokenStore, Unknown
 
 
-class Opening(NamedTuple):
+class Opening(msgspec.Struct, frozen=True, gc=False):
     """What is known of a request before the store is asked. ``token_id`` is "" on a public route."""
 
     path: CanonicalPath

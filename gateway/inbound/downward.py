@@ -67,7 +67,7 @@ class AnswerFraming:
     __slots__ = ("_rewriter", "body_bytes", "chunked", "event_stream", "lines", "plain", "until_close")
 
     def __init__(self, head: AnswerHead, request: GatewayRequest, upstream: UpstreamRoute, id_line: bytes) -> None:
-        status, line, kept, special, media, length, _, bodyless = head
+        status, special, media, length, bodyless = head.status, head.special, head.media, head.length, head.bodyless
         self.body_bytes = 0
         self.event_stream = media == b"text/event-stream"
         self.chunked = self.until_close = False
@@ -75,7 +75,7 @@ class AnswerFraming:
         rewritten = upstream.rewrites and is_rewritable(status, media, special)
         if rewritten and not bodyless:
             self._rewriter = BodyRewriter(upstream.url, upstream.public)
-        lines = self.lines = [line, *kept]
+        lines = self.lines = [head.line, *head.kept]
         for kind, name, value in special:
             if kind == LOCATION:
                 if upstream.rewrites:

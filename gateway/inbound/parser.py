@@ -8,9 +8,10 @@ just split, which costs a fraction of a call for each. A body has a parser of it
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 import httptools
+import msgspec
 
 from gateway.settings import LimitSettings
 
@@ -24,7 +25,7 @@ class HeadFault(Exception):
         self.detail = detail
 
 
-class ParsedHead(NamedTuple):
+class ParsedHead(msgspec.Struct, frozen=True, gc=False):
     """A head as sent: nothing decoded, nothing merged. ``lines`` are its fields, ``Name: value`` each, or ``Name:value``.
     ``whole``: to llhttp no body follows."""
 

@@ -66,8 +66,8 @@ class GatewayRequest:
 
     def __init__(self, parsed: ParsedHead, names: RequestNames) -> None:
         """HeadFault where the message is not valid HTTP."""
-        self.method, self.target, lines, http10, whole = parsed
-        self.http10 = http10
+        self.method, self.target = parsed.method, parsed.target
+        http10 = self.http10 = parsed.http10
         self.keep_alive = not http10
         self.chunked = self.expects = self.takes_trailers = self.websocket = False
         self.request_id = b""
@@ -78,7 +78,7 @@ class GatewayRequest:
         length, host, hosts = 0, b"", 0
         connection: list[bytes] = []
         upgrades: list[bytes] = []
-        for line in lines:
+        for line in parsed.lines:
             name, _, value = line.partition(b":")
             kind = names[name]
             if not kind:  # KEEP
@@ -119,7 +119,7 @@ class GatewayRequest:
             raise HeadFault("request_invalid", "The Host field must be a host name or address, with an optional port.")
         if self.chunked and http10:
             raise HeadFault("request_invalid", "HTTP/1.0 has no chunked bodies.")
-        if not (whole or has_body):  # two readings of one message
+        if not (parsed.whole or has_body):  # two readings of one message
             raise HeadFault("request_invalid", "The length of the body is not told in a way that all would read alike.")
         if connection:
             self._obey(connection, upgrades)

@@ -85,8 +85,8 @@ class AccessLog:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what waits now. The file's slowness is met in a thread."""
-        while self._lines:
+        """Write what waits now; what comes meanwhile waits for the next time, for each handing over to the thread costs more than many lines."""
+        for _ in range(0, len(self._lines), _PIECE):
             piece, self._lines = self._lines[:_PIECE], self._lines[_PIECE:]
             if self._lost:
                 piece[0].lost_lines, self._lost = self._lost, 0

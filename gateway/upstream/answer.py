@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+import msgspec
 
 from gateway.core.forwarding import AnswerNames, fold
 from gateway.upstream.failures import UpstreamFailure
@@ -17,7 +19,7 @@ class AnswerRefused(Exception):
     """The upstream's answer is not valid, or not one that can be passed on."""
 
 
-class AnswerHead(NamedTuple):
+class AnswerHead(msgspec.Struct, frozen=True, gc=False):
     """The head of a final answer. ``line`` is its status line; ``kept`` are the field lines that pass in any case, ``special`` (kind, name, value)
     the fields that mean something to a proxy, framing apart. ``media`` is the content type, in small letters, without parameters; "" where none is
     told. ``length`` is None where the length is not told; ``chunked``; ``bodyless``: no body follows, whatever the fields say."""

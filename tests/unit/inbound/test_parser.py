@@ -24,7 +24,7 @@ def new() -> RequestParser:
 
 def test_a_head_comes_out_as_it_was_sent() -> None:
     found = new().head(b"GET /a%2Fb?c=d HTTP/1.1\r\nHost: a\r\nX-A:  b \r\nx-a: \xc3\xa9\r\n\r\n")
-    assert found == ("GET", "/a%2Fb?c=d", [b"Host: a", b"X-A: b", b"x-a: \xc3\xa9"], False, True)
+    assert found == ParsedHead("GET", "/a%2Fb?c=d", [b"Host: a", b"X-A: b", b"x-a: \xc3\xa9"], False, True)
 
 
 @pytest.mark.parametrize(
