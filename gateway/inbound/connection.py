@@ -244,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
         self._discarded = -1
         request = GatewayRequest(self._parser.head(head), plane.names)
         marks = head.count(plane.token_mark)
-        if marks and (marks > 1 or not request.authorizations or plane.token_mark not in request.authorizations[0]):
+        if marks and (marks > 1 or not request.authorizations or request.authorizations[0].find(plane.token_mark) < 0):
             request.drop_tokens(plane.token_form)
         if request.has_body:
             self._remaining, self._chunked = request.length, request.chunked

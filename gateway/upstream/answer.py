@@ -74,6 +74,21 @@ class StatusLines(dict[bytes, tuple[int, bool, bytes]]):
 STATUS: Final = StatusLines()
 
 
+class MediaTypes(dict[bytes, bytes]):
+    """A Content-Type value -> its media type, in small letters, without parameters. An upstream has few: each is cut once."""
+
+    def __missing__(self, value: bytes) -> bytes:
+        media = value.partition(b";")[0].rstrip(b" \t").lower()
+        if len(self) < _MEDIA_TYPES_LIMIT and len(value) <= _MEDIA_TYPE_LENGTH:
+            self[value] = media
+        return media
+
+
+_MEDIA_TYPES_LIMIT: Final = 256
+_MEDIA_TYPE_LENGTH: Final = 128
+MEDIA: Final = MediaTypes()
+
+
 def split_field(line: bytes) -> tuple[bytes, bytes]:
     """Name and value of a field line that llhttp has found good."""
     name, _, value = line.partition(b":")

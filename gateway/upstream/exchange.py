@@ -23,7 +23,7 @@ from gateway.core.forwarding import (
     UPGRADE,
     connection_options,
 )
-from gateway.upstream.answer import NAMES, STATUS, AnswerHead, AnswerRefused, AnswerSink, TunnelSink, split_field, without
+from gateway.upstream.answer import MEDIA, NAMES, STATUS, AnswerHead, AnswerRefused, AnswerSink, TunnelSink, split_field, without
 from gateway.upstream.failures import INVALID, UpstreamFailure, lost
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ class UpstreamConnection(asyncio.Protocol):
             value = value.strip()  # only blanks and tabs are there to strip
             if kind == CONTENT_TYPE:
                 keep(field)
-                media = value.partition(b";")[0].rstrip(b" \t").lower()
+                media = MEDIA[value]
             elif kind == CONTENT_LENGTH:
                 length = int(value)  # the parser took it: digits
             elif kind == CONNECTION:
@@ -296,7 +296,7 @@ class UpstreamConnection(asyncio.Protocol):
                     shared = False  # who logs in so logs the connection in: it must serve nobody else
         if chunked and (http10 or length is not None):
             raise AnswerRefused
-        if options - _PLAIN_OPTIONS:
+        if options and options - _PLAIN_OPTIONS:
             kept, special = without(kept, special, options)
         bodyless = self._head_method or status in {204, 304}
         self._head_done = True
