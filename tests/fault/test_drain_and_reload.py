@@ -15,7 +15,7 @@ from tests.harness.gateway import POLICY, GatewayProcess
 from tests.harness.problems import check_refusal
 from tests.harness.upstream import READ, ScriptedUpstream
 from tests.harness.waiting import eventually
-from tests.harness.wire import Wire, request
+from tests.harness.wire import request
 
 
 def no_longer_listens(gateway: GatewayProcess) -> bool:
@@ -190,23 +190,3 @@ def test_killed_and_started_again_it_knows_what_was_answered(own: GatewayProcess
     assert own.ask("GET", "/4/worklogs/1", token=new).status == 200
     check_refusal(own.ask("GET", "/4/worklogs/1", token=kept.secret), "token_regenerated")
     check_refusal(own.ask("GET", "/4/worklogs/1", token=revoked.secret), "token_revoked")
-
-
-def test_what_waits_in_the_queue_at_the_end_is_answered(own: GatewayProcess, upstream: ScriptedUpstream) -> None:
-    token = own.token("worklogs")
-    wires: list[Wire] = []
-    try:
-        own.tell(signal.SIGSTOP)  # so that all of it waits when the end is told
-        for _ in range(50):
-            wire = own.wire()
-            wire.send(request("GET", "/4/worklogs/1", token=token))
-            wires.append(wire)
-        own.tell(signal.SIGTERM)
-        own.tell(signal.SIGCONT)
-        for wire in wires:
-            answer = wire.answer()
-            assert (answer.status, answer.one("connection")) == (200, "close")
-    finally:
-        for wire in wires:
-            wire.close()
-    assert own.wait() == 0
