@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gateway.core.policy import Policy
 from gateway.policy_file.document import DocumentFault, Fault, read_bytes
 from gateway.policy_file.load import parse_policy
@@ -11,10 +13,18 @@ from gateway.settings.fit import check_policy_fits
 
 def load_fitting_policy(settings: Settings) -> Policy:
     """The configured policy, checked against the configuration. DocumentFault with every fault."""
-    if settings.policy.is_fifo():  # who opens it waits for a writer: the supervisor must not
+    if _is_pipe(settings.policy):  # who opens it waits for a writer: the supervisor must not
         raise DocumentFault([Fault(str(settings.policy), 0, 0, "this is a pipe: name a file, which can be read again for a reload")])
     policy = parse_policy(read_bytes(settings.policy), str(settings.policy))
     misfits = check_policy_fits(settings, policy)
     if misfits:
         raise DocumentFault([Fault(policy.name, 0, 0, misfit) for misfit in misfits])
     return policy
+
+
+def _is_pipe(path: Path) -> bool:
+    """A path that may not be looked at is none: reading it tells why."""
+    try:
+        return path.is_fifo()
+    except OSError:
+        return False

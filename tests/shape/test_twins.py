@@ -28,7 +28,6 @@ COVERED_BY = {
     "gateway/core/route.py": "tests/unit/core/test_route_table.py",
     "gateway/core/token_record.py": "tests/unit/core/test_authorize.py",
     "gateway/flow/engine.py": "tests/flow/test_decisions.py",
-    "gateway/flow/reload.py": "tests/fault/test_drain_and_reload.py",
     "gateway/inbound/account.py": "tests/flow/test_access_log_lines.py",
     "gateway/inbound/downward.py": "tests/flow/test_answers.py",
     "gateway/inbound/ending.py": "tests/flow/test_answers.py",
