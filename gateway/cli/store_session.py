@@ -18,12 +18,6 @@ from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 
 
-def embedded_of(settings: Settings) -> EmbeddedStore | None:
-    """The embedded server of a configuration, not yet started; None where its store is a server of the operator's."""
-    store = settings.store
-    return EmbeddedStore(store.data_dir, fsync=store.fsync, server=Path(store.server) if store.server else None) if store.url == "embedded" else None
-
-
 def options_of(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptions:
     """How the configured store is reached."""
     return store_options(settings.store, embedded.url if embedded else "")
@@ -32,7 +26,7 @@ def options_of(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptio
 @asynccontextmanager
 async def open_server(settings: Settings) -> AsyncIterator[Store]:
     """The configured store, not yet started. An embedded server that runs is used; else one is started, and stopped at the end."""
-    embedded = embedded_of(settings)
+    embedded = EmbeddedStore.configured(settings.store)
     if embedded is not None:
         await asyncio.to_thread(embedded.borrow)
     try:

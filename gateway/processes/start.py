@@ -11,7 +11,6 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -43,10 +42,9 @@ def serve(settings: Settings, ready: Ready, *, hangup_ends: bool = False) -> boo
         admin_key = ensure_admin_key(settings)
         listeners = [opened.enter_context(sock) for sock in listen_shared(settings.listen, "listen", settings.workers)]
         admin = opened.enter_context(listen(settings.admin.listen, "admin.listen"))
-        embedded = None
-        if settings.store.url == "embedded":
-            server = Path(settings.store.server) if settings.store.server else None
-            embedded = opened.enter_context(EmbeddedStore(settings.store.data_dir, fsync=settings.store.fsync, server=server, tied=True))
+        embedded = EmbeddedStore.configured(settings.store, tied=True)
+        if embedded is not None:
+            opened.enter_context(embedded)
         options = store_options(settings.store, embedded.url if embedded else "")
         asyncio.run(_check(options))
         addresses = address_of(listeners[0], settings.listen), address_of(admin, settings.admin.listen)

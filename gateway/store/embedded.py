@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.ports import StoreUnavailable
+from gateway.settings import StoreSettings
 from gateway.store.wire import ask
 
 LONGEST_PATH: Final = 100  # bytes; sockaddr_un takes 107
@@ -56,6 +57,13 @@ class EmbeddedStore:
         self._users: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.socket = socket_path(self.data_dir)
+
+    @classmethod
+    def configured(cls, store: StoreSettings, *, tied: bool = False) -> Self | None:
+        """That of a configuration, not yet started; None where its store is a server of the operator's."""
+        if store.url != "embedded":
+            return None
+        return cls(store.data_dir, fsync=store.fsync, server=Path(store.server) if store.server else None, tied=tied)
 
     @property
     def url(self) -> str:
