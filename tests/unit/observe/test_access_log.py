@@ -66,6 +66,28 @@ async def test_what_waits_is_bounded_and_the_loss_is_told(tmp_path: Path, monkey
     assert sum(each.get("lost_lines", 0) for each in lines) == 5
 
 
+async def test_what_comes_while_lines_are_written_waits_for_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under load there is always something more, and each handing over costs. Seen to fail with a flush that goes on while anything waits."""
+    log = AccessLog(str(tmp_path / "access"))
+    handed_over: list[int] = []
+    write = module._Writer.write
+
+    async def written(writer: module._Writer, texts: list[bytes]) -> bool:
+        handed_over.append(len(texts))
+        if len(handed_over) < 5:
+            log.add(line(99))
+        return await write(writer, texts)
+
+    monkeypatch.setattr(module._Writer, "write", written)
+    log.add(line(1))
+    await log.flush()
+    assert len(handed_over) == 1
+    await log.flush()
+    assert len(handed_over) == 2
+    await log.close()
+    assert len((tmp_path / "access").read_text().splitlines()) == 3
+
+
 async def test_a_disk_that_becomes_full_in_a_line_spoils_only_that_line_and_the_loss_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen to fail without the line end after a torn line, and with the loss that a lost line was to tell left out."""
     free, write = 100, os.write
