@@ -74,16 +74,9 @@ def read_bytes(path: Path) -> bytes:
     raise DocumentFault([Fault(str(path), 0, 0, why)])
 
 
-def read_document(text: str | bytes, name: str) -> Document:
-    """The document in a text; ``name`` is what faults call the file. DocumentFault with every fault found."""
-    document, faults = survey(text, name)
-    if faults or document is None:
-        raise DocumentFault(faults)
-    return document
-
-
 def survey(text: str | bytes, name: str) -> tuple[Document | None, list[Fault]]:
-    """What can be read of a text, with every fault found on the way. The document is None where no sense can be made of it.
+    """What can be read of a text, with every fault found on the way; ``name`` is what faults call the file. The document is None
+    where no sense can be made of it.
 
     With faults, a document serves only to look for more of them: a key given twice keeps its first value, an alias is None.
     """

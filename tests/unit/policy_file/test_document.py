@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.policy_file.document import KEY, MAX_BYTES, DocumentFault, read_bytes, read_document, shown, survey
+from gateway.policy_file.document import KEY, MAX_BYTES, DocumentFault, read_bytes, shown, survey
+from tests.harness.documents import read_document
 
 
 def faults(text: str | bytes) -> list[str]:

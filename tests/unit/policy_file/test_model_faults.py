@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.policy_file.document import read_document
 from gateway.policy_file.fields import Whole
 from gateway.policy_file.model_faults import known_keys, model_faults, place
+from tests.harness.documents import read_document
 
 
 class Item(BaseModel):
