@@ -22,7 +22,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,7 @@ _START_S: Final = 60.0  # a large append-only file takes a while to load
 _STOP_S: Final = 10.0
 _POLL_S: Final = 0.02
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class EmbeddedStore:
@@ -137,7 +138,8 @@ class EmbeddedStore:
     def _launch(self, *, wait: bool = True) -> None:
         lock = self._take_server_lock()
         try:
-            self._process = self._spawn(lock)
+            with _uninterrupted():
+                self._process = self._spawn(lock)
         finally:
             os.close(lock)  # the server's copy holds the lock from here on
         if wait:
@@ -158,7 +160,7 @@ class EmbeddedStore:
                     pass_fds=(lock,),
                     umask=0o077,
                     start_new_session=True,  # Ctrl-C is for the gateway, which stops the server after the drain
-                    preexec_fn=_end_with(os.getpid()) if self._tied else None,  # noqa: PLW1509 - who ties has one thread
+                    preexec_fn=_prepare(os.getpid() if self._tied else None),  # noqa: PLW1509 - only the main thread starts servers
                 )
             os.pwrite(lock, f"{process.pid}\n".encode().ljust(16), 0)
         except OSError as error:
@@ -308,17 +310,30 @@ def find_server() -> Path:
     raise StoreUnavailable("no store server was found: install valkey-server, name one by store.server, or set store.url to a server of your own")
 
 
-def _end_with(parent: int) -> Callable[[], None]:
-    """For a new process: SIGTERM, on which the server saves and ends, once its parent's thread has ended. The kernel sends it, so a kill -9 of the
-    gateway and of all who might speak to the server leaves none behind."""
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """No handler raises in here, where a server may run that nobody has noted yet: a signal waits until the end."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _prepare(parent: int | None) -> Callable[[], None]:
+    """For a new process: it takes signals again. With a parent, SIGTERM, on which the server saves and ends, once the parent's thread has ended:
+    the kernel sends it, so a kill -9 of the gateway and of all who might speak to the server leaves none behind."""
     prctl = ctypes.CDLL(None).prctl
 
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)  # the parent has ended before
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        if parent is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:
+                os._exit(1)  # the parent has ended before
 
-    return tie
+    return prepare
 
 
 def _private_folder(path: Path) -> None:
