@@ -15,7 +15,7 @@ from gateway.inbound.connection import ClientConnection
 from gateway.inbound.parser import ParsedHead, RequestParser
 from gateway.inbound.plane import DataPlane
 from gateway.inbound.proxy import Exchange
-from gateway.inbound.request import GatewayRequest
+from gateway.inbound.request import GatewayRequest, RequestReader, read_request
 from gateway.upstream.answer import AnswerHead
 from gateway.upstream.exchange import UpstreamConnection
 from gateway.upstream.failures import UpstreamFailure
@@ -119,7 +119,12 @@ def parser_of(plane: DataPlane) -> RequestParser:
 
 def request_of(plane: DataPlane, parsed: ParsedHead) -> GatewayRequest:
     """A request from its parsed head."""
-    return GatewayRequest(parsed, plane.names)
+    return read_request(parsed, plane.names)
+
+
+def reader_of(plane: DataPlane) -> RequestReader:
+    """A connection's reader of request heads."""
+    return RequestReader(parser_of(plane), plane.names, plane.token_mark, plane.token_form)
 
 
 def exchange_of(client: ClientConnection, request: GatewayRequest) -> Exchange:

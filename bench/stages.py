@@ -27,7 +27,7 @@ import uvloop
 
 from bench.ground import ROOT, configured
 from bench.interpreter import become, build
-from bench.pair import ANSWER, TARGET, Listener, Pair, client_of, exchange_of, parser_of, request_bytes, request_of, upstream_of
+from bench.pair import ANSWER, TARGET, Listener, Pair, client_of, exchange_of, parser_of, reader_of, request_bytes, request_of, upstream_of
 from bench.plan import SMALL
 from bench.processes import CannotMeasure, free_port
 from gateway.app.data_plane import DataPlaneApp
@@ -121,7 +121,7 @@ class Worker:
     def stages(self) -> list[Stage]:
         """All stages of a request with this token, in their order. CannotMeasure where the sample is refused."""
         plane, engine, tokens, text, address = self.plane, self.plane.engine, self.tokens, self.text, self.address
-        head, parser = request_bytes(text), parser_of(plane)
+        head, parser, reader = request_bytes(text), parser_of(plane), reader_of(plane)
         parsed = parser.head(head)
         request = request_of(plane, parsed)
         known = Credential()
@@ -160,8 +160,9 @@ class Worker:
         line = self._line(exchange.request_id, path, route, record, upstream.settings.name)
         encoder = msgspec.json.Encoder()
         found = [
-            Stage("parser, a request's head", lambda: parser.head(head)),
-            Stage("GatewayRequest, its fields", lambda: request_of(plane, parsed)),
+            Stage("parser, a request's head", lambda: parser.head(head), apart=True),
+            Stage("GatewayRequest, its fields", lambda: request_of(plane, parsed), apart=True),
+            Stage("RequestReader, fields that came before", lambda: reader.read(head)),
             Stage("Exchange, made", lambda: exchange_of(client, request)),
             Stage("canonicalise", lambda: canonicalise(TARGET), apart=True),
             Stage("find_route", lambda: find_route(engine.policy, path, "GET"), apart=True),

@@ -20,7 +20,7 @@ from gateway.inbound.downward import health_answer
 from gateway.inbound.ending import Ending
 from gateway.inbound.parser import HeadFault, RequestParser, is_whole
 from gateway.inbound.proxy import Exchange
-from gateway.inbound.request import GatewayRequest
+from gateway.inbound.request import GatewayRequest, RequestReader
 from gateway.inbound.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class ClientConnection(asyncio.Protocol):
         self.forwarded = b""
         self.credential = Credential()
         self._parser = RequestParser(plane.settings.limits)
+        self._reader = RequestReader(self._parser, plane.names, plane.token_mark, plane.token_form)
         self._scanned = 0
         self._skipped = 0  # bytes of empty lines
         self._remaining = 0  # bytes of a body whose length was told
@@ -242,10 +243,7 @@ class ClientConnection(asyncio.Protocol):
         self._scanned = self._skipped = 0
         self._head_since = 0.0
         self._discarded = -1
-        request = GatewayRequest(self._parser.head(head), plane.names)
-        marks = head.count(plane.token_mark)
-        if marks and (marks > 1 or not request.authorizations or request.authorizations[0].find(plane.token_mark) < 0):
-            request.drop_tokens(plane.token_form)
+        request = self._reader.read(head)
         if request.has_body:
             self._remaining, self._chunked = request.length, request.chunked
             if self._remaining:

@@ -13,17 +13,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-from gateway.core.forwarding import (
-    AUTHENTICATE,
-    CONNECTION,
-    CONTENT_LENGTH,
-    CONTENT_TYPE,
-    KEEP_ALIVE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    connection_options,
-)
-from gateway.upstream.answer import MEDIA, NAMES, STATUS, AnswerHead, AnswerRefused, AnswerSink, TunnelSink, split_field, without
+from gateway.core.forwarding import UPGRADE
+from gateway.upstream.answer import NAMES, AnswerHead, AnswerRefused, AnswerSink, TunnelSink, read_head, split_field
 from gateway.upstream.failures import INVALID, UpstreamFailure, lost
 
 if TYPE_CHECKING:
@@ -34,8 +25,6 @@ HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
 LARGE_READ: Final = 128 * 1024
 _BEYOND_CHUNKS: Final = (b"\r", b"\n\n", b"\r\n\r\n\r\n")  # line ends behind the last line of a chunked answer
-_USUAL_OPTIONS: Final = frozenset({b"keep-alive", b"close"})
-_PLAIN_OPTIONS: Final = frozenset({b"keep-alive", b"close", b"upgrade", b"te"})
 
 
 def take_answers(pieces: Sequence[tuple[UpstreamConnection, bytes]]) -> None:
@@ -87,6 +76,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._trailers: list[tuple[bytes, bytes]] = []
         self._switch_fields: list[tuple[bytes, bytes]] = []
         self._head_method = self._upgrade = self._interim = self._head_done = self._complete = False
+        self._plain = False  # the body is taken by its length alone
         self._chunked = self._told_body = self._until_close = self._reusable = self._excess = False
         self._fresh_parser = False  # this parser is not for the next answer
         self.answering = False
@@ -103,7 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         if trailers:
             self._parser = httptools.HttpResponseParser(_WithTrailers(self))
             self._fresh_parser = True
-        self._head_done = self._complete = False
+        self._head_done = self._complete = self._plain = False
         self.answering = False  # a byte of the answer has come
 
     def write(self, data: bytes) -> None:
@@ -158,12 +148,21 @@ class UpstreamConnection(asyncio.Protocol):
         if sink is None:
             return False  # it was given up meanwhile
         if not self._head_done:
-            self._text = self._text + data if self._text else data
+            if self._text:
+                self._text += data
+            else:
+                end = data.find(b"\r\n\r\n")
+                head = self._plain_head(data, end)
+                if head is not None:
+                    return self._begin_plain(sink, head, data[end + 4 :])
+                self._text = data
         elif self._complete:  # in this very turn: it ends once, and what comes behind it is nobody's
             self._excess = True
             return False
         else:
             self._left -= len(data)
+            if self._plain:
+                return self._take_plain(sink, data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as switch:
@@ -187,6 +186,38 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(INVALID)  # a message ended, but no final head was seen; or its head has no end
         else:
             sink.flush()
+        return False
+
+    def _plain_head(self, data: bytes, end: int) -> AnswerHead | None:
+        """The head of an answer, if it came whole and its body is so many bytes: that needs no parser, which is to judge all else."""
+        if end < 0 or end + self._size > HEAD_LIMIT:
+            return None
+        try:
+            head = read_head(data[:end], to_head=self._head_method)
+        except AnswerRefused:
+            return None
+        return head if head.plain else None
+
+    def _begin_plain(self, sink: AnswerSink, head: AnswerHead, body: bytes) -> bool:
+        self._plain = True
+        self._begin_answer(head, len(body), keeps=True)
+        sink.on_answer(head)
+        return self._take_plain(sink, body)
+
+    def _take_plain(self, sink: AnswerSink, data: bytes) -> bool:
+        """A piece of a body whose length was told, already taken from what is left of it."""
+        left = self._left
+        if left < 0:
+            self._excess = True
+            data = data[:left]
+        if self.sink is not sink:
+            return False  # it was given up over its head
+        if data:
+            sink.on_body(data)
+        if left <= 0:
+            self._complete = True
+            return True
+        sink.flush()
         return False
 
     def end(self) -> None:
@@ -252,63 +283,28 @@ class UpstreamConnection(asyncio.Protocol):
         end = text.find(b"\r\n\r\n")
         if self._complete or sink is None or end < 0 or end + self._size > HEAD_LIMIT:
             raise AnswerRefused
-        line, *fields = text[:end].split(b"\r\n")
-        status, http10, line = STATUS[line]
-        if status < 200:
+        head = read_head(text[:end], to_head=self._head_method)
+        if head.status < 200:
             self._text = text[end + 4 :]
             self._size += end + 4
-            self._take_interim(sink, status, fields)
+            self._take_interim(sink, head.status, text[:end].split(b"\r\n")[1:])
             return
         self._text = b""
-        length: int | None = None
-        chunked = False
-        shared = True
-        media = b""
-        options: frozenset[bytes] = frozenset()
-        kept: list[bytes] = []
-        keep = kept.append
-        special: list[tuple[int, bytes, bytes]] = []
-        names = NAMES
-        for field in fields:
-            name, _, value = field.partition(b":")
-            kind = names[name]
-            if not kind:  # KEEP
-                keep(field)
-                continue
-            value = value.strip()  # only blanks and tabs are there to strip
-            if kind == CONTENT_TYPE:
-                keep(field)
-                media = MEDIA[value]
-            elif kind == CONTENT_LENGTH:
-                length = int(value)  # the parser took it: digits
-            elif kind == CONNECTION:
-                if value not in _USUAL_OPTIONS:
-                    options |= connection_options((value,))
-            elif kind == TRANSFER_ENCODING:
-                if chunked or value.lower() != b"chunked":
-                    raise AnswerRefused
-                chunked = True
-            elif kind == KEEP_ALIVE:
-                self._learn_keep_alive(value)
-            else:
-                special.append((kind, name, value))
-                if kind == AUTHENTICATE and value.lower().startswith((b"ntlm", b"negotiate")):
-                    shared = False  # who logs in so logs the connection in: it must serve nobody else
-        if chunked and (http10 or length is not None):
-            raise AnswerRefused
-        if options and options - _PLAIN_OPTIONS:
-            kept, special = without(kept, special, options)
-        bodyless = self._head_method or status in {204, 304}
-        self._head_done = True
-        self._reusable = shared and self._parser.should_keep_alive()
-        self._chunked = chunked
-        self._until_close = length is None and not chunked and not bodyless
-        self._left = end + 4 + (length or 0) - len(text)
-        if bodyless:
-            self._left = end + 4 - len(text)
+        self._begin_answer(head, len(text) - end - 4, keeps=self._parser.should_keep_alive())
+        if head.bodyless:
             # llhttp would wait for the body that the fields announce: the answer ends here, and the parser with it.
             self._complete = self._fresh_parser = True
-        sink.on_answer(AnswerHead(status, line, kept, special, media, length, chunked, bodyless))
+        sink.on_answer(head)
+
+    def _begin_answer(self, head: AnswerHead, count: int, *, keeps: bool) -> None:
+        """A final head was read, and ``count`` bytes behind it. ``keeps``: it lets the connection stay."""
+        self._head_done = True
+        self._reusable = keeps and head.shared
+        self._chunked = head.chunked
+        self._until_close = head.length is None and not (head.chunked or head.bodyless)
+        self._left = (0 if head.bodyless else head.length or 0) - count
+        if head.keep_alive:
+            self._learn_keep_alive(head.keep_alive)
 
     def on_body(self, data: bytes) -> None:
         if self._complete or self.sink is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import cast
 
@@ -14,7 +15,9 @@ BODY = b"GET /4/worklogs/1 HTTP/1.1\r\nHost: a\r\n\r\n"
 
 def connection() -> ClientConnection:
     limits = SimpleNamespace(header_timeout_s=10.0, body_idle_s=30.0, headers=100, head=32768, request_line=8192)
-    plane = SimpleNamespace(settings=SimpleNamespace(limits=limits), now=0.0, names=RequestNames(), token_mark=b"sgt_", request_line_limit=8192)
+    plane = SimpleNamespace(
+        settings=SimpleNamespace(limits=limits), now=0.0, names=RequestNames(), token_mark=b"sgt_", token_form=re.compile(b"sgt_x"), request_line_limit=8192
+    )
     made = ClientConnection(cast("DataPlane", plane))
     made.transport = cast("object", SimpleNamespace())  # type: ignore[assignment]
     return made

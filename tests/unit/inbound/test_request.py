@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.core.forwarding import RequestNames
-from gateway.inbound.parser import HeadFault, ParsedHead
-from gateway.inbound.request import GatewayRequest
+from gateway.inbound.parser import HeadFault, ParsedHead, RequestParser
+from gateway.inbound.request import GatewayRequest, RequestReader, read_request
+from gateway.settings import LimitSettings
 
 NAMES = RequestNames()
+LIMITS = LimitSettings(request_line=8192, head=32768, headers=100, body=1 << 20, header_timeout_s=10, body_idle_s=30, keepalive_s=75)
 FORM = re.compile(rb"sgt_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}")
 TOKEN = b"sgt_" + b"a" * 12 + b"_" + b"b" * 38
 
@@ -19,7 +24,7 @@ def request(*fields: tuple[bytes, bytes], method: str = "GET", http10: bool = Fa
     first = ((b"Host", b"a"),) if host else ()
     lines = [name + b": " + value for name, value in first + fields]
     body = any(name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in fields)
-    return GatewayRequest(ParsedHead(method, "/", lines, http10, not body), NAMES)
+    return read_request(ParsedHead(method, "/", lines, http10, not body), NAMES)
 
 
 def fault(*fields: tuple[bytes, bytes], http10: bool = False, host: bool = True) -> str:
@@ -116,3 +121,91 @@ def test_a_token_in_any_other_field_is_taken_out() -> None:
 
 def test_the_repr_shows_no_field() -> None:
     assert "Bearer" not in repr(request((b"Authorization", b"Bearer x"), (b"X-A", b"Bearer x")))
+
+
+def reader() -> RequestReader:
+    return RequestReader(RequestParser(LIMITS), NAMES, b"sgt_", FORM)
+
+
+def read(by: RequestReader, head: bytes) -> GatewayRequest | str:
+    try:
+        return by.read(head)
+    except HeadFault as refused:
+        return refused.code
+
+
+PIECES = st.sampled_from(
+    [
+        b"GET",
+        b"POST",
+        b"CONNECT",
+        b"get",
+        b"PURGE",
+        b" ",
+        b"  ",
+        b"/",
+        b"/a?b=c",
+        b"/a#b",
+        b"/\x80",
+        b"/\x7f",
+        b"*",
+        b"http://a/",
+        b"\t",
+        b" HTTP/1.1",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"X: y",
+        b"Host: b",
+        TOKEN,
+    ]
+)
+SECTIONS = st.lists(
+    st.sampled_from(
+        [
+            b"Host: a",
+            b"X-A: b",
+            b"Authorization: Bearer " + TOKEN,
+            b"X-B: " + TOKEN,
+            b"Content-Length: 0",
+            b"Content-Length: 3",
+            b"Transfer-Encoding: chunked",
+            b"Connection: close",
+            b"Connection: upgrade",
+            b"Upgrade: websocket",
+            b"Expect: 100-continue",
+            b"TE: trailers",
+            b"X-Forwarded-For: 10.0.0.1",
+        ]
+    ),
+    max_size=5,
+).map(lambda lines: b"\r\n".join([b" HTTP/1.1", b"Host: a", *lines, b"", b""]))
+LINES = st.one_of(st.just(b"GET /"), st.just(b"DELETE /x?y"), st.lists(PIECES, max_size=6).map(b"".join), st.binary(max_size=12))
+
+
+@given(first=LINES, second=LINES, section=SECTIONS, other=SECTIONS)
+def test_a_head_is_read_alike_whatever_came_before_it(first: bytes, second: bytes, section: bytes, other: bytes) -> None:
+    """Seen to fail without the look at the target, and with requests that have a body or an Upgrade field taken for repeatable."""
+    one = reader()
+    for head in (first + section, second + section, second + other, first + section):
+        found = read(one, head)
+        assert found == read(reader(), head)
+        if isinstance(found, str):
+            return  # the connection closes
+        if found.has_body:
+            one._parser.skip_body()
+
+
+def test_fields_that_came_before_are_not_parsed_again() -> None:
+    one = reader()
+    first = one.read(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+    one._parser = cast("RequestParser", None)
+    second = one.read(b"POST /b HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (first.method, first.target, second.method, second.target) == ("GET", "/a", "POST", "/b")
+    assert second.kept is first.kept
+
+
+def test_a_connection_holds_no_large_head() -> None:
+    one = reader()
+    one.read(b"GET /a HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 5000 + b"\r\n\r\n")
+    assert one._section == b""
