@@ -190,7 +190,7 @@ def test_a_head_is_read_alike_whatever_came_before_it(first: bytes, second: byte
     for head in (first + section, second + section, second + other, first + section):
         found = read(one, head)
         assert found == read(reader(), head)
-        if isinstance(found, str):
+        if isinstance(found, str) or not found.keep_alive:
             return  # the connection closes
         if found.has_body:
             one._parser.skip_body()
