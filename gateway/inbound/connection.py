@@ -75,9 +75,7 @@ class ClientConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = (parse_address(peer[0]) if isinstance(peer, tuple) else None) or _NOBODY
         self.peer_text = str(self.peer)
-        self.plane.connections.add(self)
-        self.plane.counters.connections += 1
-        self.plane.counters.connections_open += 1
+        self.plane.joined(self)
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:

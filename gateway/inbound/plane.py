@@ -34,6 +34,7 @@ SWEEP_S: Final = 0.5
 HANDSHAKE_S: Final = 0.1  # in a drain, for connections that are being made
 QUIET_S: Final = 0.5  # in a drain, for requests that are on their way on kept connections
 BACKLOG: Final = 1024
+ACCEPTED_AT_ONCE: Final = 64
 
 
 class DataPlane:
@@ -68,6 +69,7 @@ class DataPlane:
             self.upstreams[""] = self.upstreams[settings.default_upstream]  # of a route that names none; start-up has checked the others
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: list[tuple[asyncio.Server, socket.socket]] = []
+        self._accepting = False  # the queues are looked at again in the loop's next turn
         self._ids = count(1)
         self._id_prefix = secrets.token_hex(8)
 
@@ -166,6 +168,35 @@ class DataPlane:
         server = await self.loop.create_server(lambda: ClientConnection(self), sock=sock, backlog=BACKLOG)
         self._listeners.append((server, sock))
 
+    def joined(self, client: ClientConnection) -> None:
+        """A client has connected. The loop accepts one a turn, and a busy turn is long: those that came with it are accepted in the next."""
+        self.connections.add(client)
+        self.counters.connections += 1
+        self.counters.connections_open += 1
+        if not self._accepting:
+            self._accepting = True
+            self.loop.call_soon(self._accept_waiting)
+
+    def _accept_waiting(self) -> None:
+        self._accepting = False
+        for _, sock in self._listeners:
+            with contextlib.suppress(OSError):  # nobody waits, or no descriptor is left for them
+                for _ in range(ACCEPTED_AT_ONCE):
+                    waiting, _peer = sock.accept()
+                    waiting.setblocking(False)
+                    task = self.loop.create_task(self._admit(waiting))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+
+    async def _admit(self, waiting: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(lambda: ClientConnection(self), waiting)
+        except OSError:
+            waiting.close()  # it has gone already
+        except asyncio.CancelledError:
+            waiting.close()
+            raise
+
     async def run(self) -> None:
         """The sweep, until cancelled: deadlines and idle upstream connections."""
         while True:
@@ -221,5 +252,5 @@ class DataPlane:
                 for _ in range(BACKLOG):
                     waiting, _peer = sock.accept()
                     waiting.setblocking(False)
-                    await self.loop.connect_accepted_socket(lambda: ClientConnection(self), waiting)
+                    await self._admit(waiting)
             server.close()

@@ -11,6 +11,7 @@ import uvloop
 
 from gateway.app.data_plane import DataPlaneApp
 from gateway.flow.reload import load_fitting_policy
+from gateway.inbound.plane import DataPlane
 from gateway.processes.listening import listen
 from gateway.settings import Address
 from gateway.settings.load import load_settings
@@ -26,12 +27,39 @@ def test_listener_that_closes_before_the_loops_next_turn_loses_nobody_who_waits_
         assert runner.run(answers_after_the_close(tmp_path)) == [b"HTTP/1.1 200 OK"] * WAITING
 
 
-async def answers_after_the_close(tmp_path: Path) -> list[bytes]:
+def test_many_who_come_at_once_are_accepted_within_few_turns_of_the_loop(tmp_path: Path) -> None:
+    """The loop itself accepts one a turn, and a busy worker's turn takes milliseconds: hundreds of clients waited for half a second. Seen to fail, with
+    as many turns as clients, without the ``accept`` for those who came with one."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(turns_until_accepted(tmp_path, 300)) < 60
+
+
+async def turns_until_accepted(tmp_path: Path, count: int) -> int:
+    plane, listener = plane_at(tmp_path)
+    await plane.listen(listener)
+    turns = 0
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(listener.getsockname(), 5)) for _ in range(count)]
+        async with asyncio.timeout(30):
+            while len(plane.connections) < count:
+                await asyncio.sleep(0)
+                turns += 1
+        assert len(clients) == plane.counters.connections_open == count
+    await plane.drain(5)
+    return turns
+
+
+def plane_at(tmp_path: Path) -> tuple[DataPlane, socket.socket]:
+    """A data plane without a store or upstream, and a socket for it to listen on."""
     (tmp_path / "policy.yaml").write_text(POLICY)
     (tmp_path / "gateway.yaml").write_text(f'policy: {tmp_path}/policy.yaml\nupstreams: {{api: {{url: "http://127.0.0.1:9"}}}}\naccess_log: "off"\n')
     settings = load_settings(tmp_path / "gateway.yaml", {})
     plane = DataPlaneApp(settings, load_fitting_policy(settings), StoreOptions("redis://127.0.0.1:9", tmp_path), "node/0")._plane
-    listener = listen(Address("127.0.0.1", 0), "listen")
+    return plane, listen(Address("127.0.0.1", 0), "listen")
+
+
+async def answers_after_the_close(tmp_path: Path) -> list[bytes]:
+    plane, listener = plane_at(tmp_path)
     port = listener.getsockname()[1]
     await plane.listen(listener)
     with contextlib.ExitStack() as stack:
