@@ -54,7 +54,7 @@ class Ending:
         self.code = ""
         self._framing: AnswerFraming | None = None
         self._body_done = request is None or not request.has_body
-        self._down: list[bytes] = []
+        self._down: list[bytes | memoryview] = []
         self.is_new = True  # not decided yet
         self._over = False
         self._begun = False  # the client has seen a part of the answer

@@ -16,7 +16,7 @@ from gateway.inbound.ending import NEVER, Ending
 from gateway.inbound.tunnel import Tunnel
 from gateway.inbound.upward import request_head
 from gateway.upstream.answer import AnswerHead
-from gateway.upstream.exchange import UpstreamConnection
+from gateway.upstream.exchange import LARGE_BODY, UpstreamConnection
 from gateway.upstream.failures import UpstreamFailure
 
 _RETRIED: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -236,7 +236,7 @@ class Exchange(Ending):
             lines.append(b"Connection: keep-alive")
         self._down += (b"\r\n".join(lines), b"\r\n\r\n")
 
-    def on_body(self, data: bytes) -> None:
+    def on_body(self, data: bytes | memoryview) -> None:
         framing = self._framing
         if framing is None:  # it was refused in on_answer
             return
@@ -244,7 +244,7 @@ class Exchange(Ending):
             framing.body_bytes += len(data)
             self._down.append(data)
         else:
-            self._down += framing.piece(data)
+            self._down += framing.piece(bytes(data))
 
     def on_answer_end(self, trailers: list[tuple[bytes, bytes]]) -> None:
         framing, self.connection = self._framing, None
@@ -252,11 +252,10 @@ class Exchange(Ending):
             return
         if not framing.plain:
             self._down += framing.ending(trailers if self._request().takes_trailers else [])
-        client, down = self.client, self._down
-        if client.transport is not None and down:
-            client.transport.write(b"".join(down))
+        if self._down:
+            self._hand_down(self._down)
         self._close_books()
-        client.done(self, keep=self._keep)
+        self.client.done(self, keep=self._keep)
 
     def on_failure(self, failure: UpstreamFailure) -> None:
         connection, self.connection = self.connection, None
@@ -287,7 +286,17 @@ class Exchange(Ending):
         down, self._down = self._down, []
         if down:
             self._begun = self._framing is not None or self.tunnel is not None
-            self.client.write(b"".join(down))
+            self._hand_down(down)
+
+    def _hand_down(self, pieces: list[bytes | memoryview]) -> None:
+        """Write to the client. Small pieces are put together; a large one is not copied once more."""
+        transport = self.client.transport
+        if transport is None:
+            return
+        if len(pieces[-1]) > LARGE_BODY:
+            transport.writelines(pieces)
+        else:
+            transport.write(b"".join(pieces))
 
     def on_switch(self, fields: list[tuple[bytes, bytes]], early: bytes) -> None:
         connection = self.connection

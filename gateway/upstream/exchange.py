@@ -24,6 +24,7 @@ LOG: Final = logging.getLogger("scopegate")
 HEAD_LIMIT: Final = 64 * 1024  # of all interim and final heads of one answer
 INTERIM_LIMIT: Final = 32
 LARGE_READ: Final = 128 * 1024
+LARGE_BODY: Final = 16 * 1024
 _BEYOND_CHUNKS: Final = (b"\r", b"\n\n", b"\r\n\r\n\r\n")  # line ends behind the last line of a chunked answer
 
 
@@ -154,7 +155,8 @@ class UpstreamConnection(asyncio.Protocol):
                 end = data.find(b"\r\n\r\n")
                 head = self._plain_head(data, end)
                 if head is not None:
-                    return self._begin_plain(sink, head, data[end + 4 :])
+                    # A large piece goes on to the client without being copied.
+                    return self._begin_plain(sink, head, memoryview(data)[end + 4 :] if len(data) > LARGE_BODY else data[end + 4 :])
                 self._text = data
         elif self._complete:  # in this very turn: it ends once, and what comes behind it is nobody's
             self._excess = True
@@ -198,13 +200,13 @@ class UpstreamConnection(asyncio.Protocol):
             return None
         return head if head.plain else None
 
-    def _begin_plain(self, sink: AnswerSink, head: AnswerHead, body: bytes) -> bool:
+    def _begin_plain(self, sink: AnswerSink, head: AnswerHead, body: bytes | memoryview) -> bool:
         self._plain = True
         self._begin_answer(head, len(body), keeps=True)
         sink.on_answer(head)
         return self._take_plain(sink, body)
 
-    def _take_plain(self, sink: AnswerSink, data: bytes) -> bool:
+    def _take_plain(self, sink: AnswerSink, data: bytes | memoryview) -> bool:
         """A piece of a body whose length was told, already taken from what is left of it."""
         left = self._left
         if left < 0:

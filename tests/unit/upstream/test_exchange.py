@@ -35,7 +35,8 @@ class Told:
     def on_answer(self, head: AnswerHead) -> None:
         self.heard.append(("answer", head))
 
-    def on_body(self, data: bytes) -> None:
+    def on_body(self, data: bytes | memoryview) -> None:
+        data = bytes(data)
         if self.heard and self.heard[-1][0] == "body":
             data = self.heard.pop()[1] + data  # type: ignore[operator]
         self.heard.append(("body", data))
@@ -392,3 +393,14 @@ def test_a_body_of_a_told_length_is_told_alike_in_every_cut() -> None:
     for cut in range(1, len(answer)):
         assert told_in([answer[:cut], answer[cut:]], "GET") == wanted
         assert told_in([answer[:cut], answer[cut:] + b"!"], "GET") == (wanted[0], False)
+
+
+def test_a_large_body_is_told_alike_whole_and_in_pieces() -> None:
+    body = bytes(range(256)) * 200
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    wanted = told_in([answer], "GET")
+    assert wanted[0][1] == ("body", body)
+    assert wanted[1]
+    for cut in (10, 45, 20_000, 50_000):
+        assert told_in([answer[:cut], answer[cut:]], "GET") == wanted
+    assert told_in([answer + b"!"], "GET") == (wanted[0], False)
