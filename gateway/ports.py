@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from gateway.core.principal import Principal
 from gateway.core.route import RateLimit
 from gateway.core.token_record import LiveRecord, TokenRecord
 
@@ -157,3 +158,34 @@ class TokenRegister(Protocol):
 
     async def ids_of(self, owner: str) -> list[str]:
         """The ids of all tokens of an owner, ended ones too."""
+
+
+class BrowserSession(NamedTuple):
+    """Somebody who is signed in. ``embedded`` is the origin of the page whose frame shows ours, "" where none does; times are Unix milliseconds."""
+
+    principal: Principal
+    embedded: str
+    since_ms: int
+    ends_ms: int
+
+
+class SessionStore(Protocol):
+    """Who is signed in, and the links with which one can sign in. Ids and codes are kept as their SHA-256 only."""
+
+    async def offer(self, code: bytes, session: BrowserSession, lifetime_ms: int) -> None:
+        """Keep what a sign-in link leads to; ``code`` is a digest."""
+
+    async def take(self, code: bytes) -> BrowserSession | None:
+        """What a link leads to, once: the second time, and after its time, None."""
+
+    async def open(self, session_id: bytes, session: BrowserSession) -> None:
+        """Keep a session until its end; ``session_id`` is a digest."""
+
+    async def find(self, session_id: bytes) -> BrowserSession | None:
+        """A session that has not ended."""
+
+    async def end(self, session_id: bytes) -> None:
+        """End a session."""
+
+    async def end_all(self, subject: str) -> int:
+        """End all sessions of a subject, links that were not used included; how many sessions there were."""

@@ -9,15 +9,22 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from gateway.core.policy import Policy
+from gateway.core.principal import NOBODY
 from gateway.flow.issuance import Issuance
+from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
+from gateway.management.callers import Callers
+from gateway.management.key_sets import KeySets
 from gateway.management.server import ManagementServer
+from gateway.management.user_tokens import UserTokens
 from gateway.observe.metrics import Counters, Overview
 from gateway.ports import StoreUnavailable
 from gateway.settings import Secret, Settings
+from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
+from gateway.ui.pages import Pages
 
 LOG: Final = logging.getLogger("scopegate")
 _END_S: Final = 2.0
@@ -34,22 +41,29 @@ class ManagementApp:
         self._overview = overview
         self._store = Store(options)
         self._store.identity.load()  # the supervisor has checked the store
+        sign_in = SignIn(RedisSessionStore(self._store))
+        self._keys = KeySets(settings.admin.jwt)
+        issuance = Issuance(RedisTokenRegister(self._store), settings.token_prefix, by=NOBODY)
+        users = UserTokens(settings.admin.jwt, self._keys)
+        callers = Callers(admin_key, users, sign_in, settings.admin.public_url, settings.admin.embed_origins)
         app = build_management(
-            issuance=Issuance(RedisTokenRegister(self._store), settings.token_prefix),
+            issuance=issuance,
+            sign_in=sign_in,
+            callers=callers,
             policy=lambda: self._policy,
             counters=self.counters,
             readiness=self._not_ready,
-            admin_key=admin_key,
             hosts=settings.admin.hosts,
             overview=overview,
         )
+        Pages(issuance, callers, lambda: self._policy).add_to(app)
         self._server = ManagementServer(app)
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, listener: socket.socket) -> None:
         """Take calls from a listening socket."""
         await self._server.start(sock=listener)
-        self._watch = asyncio.get_running_loop().create_task(self._tell_of_store())
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._tell_of_store(), self._keys.run())]
 
     def use(self, policy: Policy) -> None:
         """New tokens follow this policy from now on."""
@@ -62,8 +76,8 @@ class ManagementApp:
     async def end(self, within_s: float | None = None) -> None:
         """Finish the calls in flight within so many seconds, and close."""
         await self._server.close(_END_S if within_s is None else within_s)
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._store.close()
 
     async def _not_ready(self) -> Sequence[str]:

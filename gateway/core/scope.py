@@ -55,6 +55,11 @@ class GrantSet:
     def __iter__(self) -> Iterator[str]:
         return iter(self.text.split())
 
+    def includes(self, grant: str) -> bool:
+        """Whether this holds a grant (SCOPE:view or SCOPE:manage): manage includes view."""
+        scope, level = parse_grant(grant)
+        return self.levels.get(scope, 0) >= level
+
     def __repr__(self) -> str:
         return f"GrantSet({self.text!r})"
 

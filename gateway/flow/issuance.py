@@ -9,9 +9,11 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Final, NamedTuple
 
 from gateway.core.policy import Policy
+from gateway.core.principal import COMMAND, Actor, Principal
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
 from gateway.core.token_text import RandomBytes, digest, make_text, make_token
 from gateway.flow import token_fields as check
@@ -21,6 +23,7 @@ from gateway.ports import Changed, Reach, StoreUnavailable, TokenDraft, TokenPag
 __all__ = ["OPERATOR", "Issuance", "IssuanceRefused", "Issued", "record_json"]
 
 OPERATOR: Final = "operator"  # owner of what is made without one
+ON_THE_COMMAND_LINE: Final = Actor(Principal(OPERATOR, admin=True, via=COMMAND))
 DAY_MS: Final = 86_400_000
 MAX_OVERLAP_S: Final = 7 * 86_400
 MAX_SKEW_MS: Final = 60_000
@@ -37,7 +40,7 @@ _FORBIDS: Final = {
 
 
 class IssuanceRefused(Exception):
-    """A rule stands against it. ``code`` is invalid, not_found, not_active, too_many_tokens or clock_skew, with the HTTP ``status``
+    """A rule stands against it. ``code`` is invalid, not_found, not_active, too_many_tokens, admin_only, grant_not_allowed or clock_skew, with the ``status``
     that goes with it; ``fields`` names each wrong field with what is wrong about it.
     """
 
@@ -46,7 +49,7 @@ class IssuanceRefused(Exception):
         self.code: Final = code
         self.message: Final = message
         self.fields: Final = fields or {}
-        self.status: Final = {"invalid": 422, "not_found": 404, "clock_skew": 503}.get(code, 409)
+        self.status: Final = {"invalid": 422, "not_found": 404, "admin_only": 403, "grant_not_allowed": 403, "clock_skew": 503}.get(code, 409)
 
 
 class Issued(NamedTuple):
@@ -74,51 +77,89 @@ class OwnerEnded(NamedTuple):
     reach: Reach
 
 
+class _StoreTime:
+    """The store's time in Unix milliseconds, as last heard and counted on since."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self._clock_ms = clock_ms
+        self._ms = 0
+        self._heard_at = 0.0
+
+    def heard(self, now_ms: int) -> None:
+        self._ms, self._heard_at = now_ms, time.monotonic()
+
+    def now_ms(self) -> int:
+        return self._ms + int((time.monotonic() - self._heard_at) * 1000) if self._ms else self._clock_ms()
+
+
 class Issuance:
-    """Every method may raise StoreUnavailable, with ``written`` where the change may have been made, and IssuanceRefused."""
+    """Every method may raise StoreUnavailable, with ``written`` where the change may have been made, and IssuanceRefused. What ``by`` may not see is not
+    there for it.
+    """
 
     def __init__(
-        self, register: TokenRegister, prefix: str, *, random_bytes: RandomBytes = os.urandom, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        self,
+        register: TokenRegister,
+        prefix: str,
+        *,
+        by: Actor,
+        random_bytes: RandomBytes = os.urandom,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._register = register
         self._prefix = prefix
+        self._by = by
         self._random = random_bytes
         self._clock_ms = clock_ms
-        self._store_ms = 0
-        self._heard_at = 0.0
+        self._time = _StoreTime(clock_ms)
+
+    def acting_for(self, by: Actor) -> Issuance:
+        """The same on behalf of somebody else."""
+        other = copy(self)
+        other._by = by  # noqa: SLF001 - our own copy
+        return other
 
     def now_ms(self) -> int:
         """The store's time, as last heard and counted on since: for the state that people are shown."""
-        return self._store_ms + int((time.monotonic() - self._heard_at) * 1000) if self._store_ms else self._clock_ms()
+        return self._time.now_ms()
 
     async def create(
         self,
         *,
         name: str,
         policy: Policy,
-        owner: str = OPERATOR,
+        owner: str | None = None,
         full: bool = False,
         grants: Sequence[str] = (),
         expires_in_days: int | None = None,
         allowed_ips: Sequence[str] = (),
         description: str = "",
     ) -> Issued:
-        """A new token. ``full`` is every scope of the policy as it is now; else ``grants`` are SCOPE, SCOPE:view or SCOPE:manage."""
+        """A new token. ``full`` is every scope of the policy as it is now, as far as one may grant them; else ``grants`` are SCOPE, SCOPE:view or
+        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody."""
+        by = self._by.principal
         faults = check.Faults()
         days = policy.default_expiry_days if expires_in_days is None else expires_in_days
         draft = TokenDraft(
             id="",
             digest=b"",
             name=faults.of("name", check.name, name),
-            owner=faults.of("owner", check.owner, owner),
+            owner=faults.of("owner", check.owner, by.subject if owner is None else owner),
             access="full" if full else "custom",
-            grants=faults.of("grants", check.grants, grants, full, policy),
+            grants=faults.of("grants", check.grants, grants, full, policy, by.grants),
             policy_scopes=tuple(policy.scopes),
             lifetime_ms=faults.of("expires_in_days", check.days, days, policy.max_expiry_days) * DAY_MS,
             allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
             description=faults.of("description", check.description, description),
         )
         _refuse_invalid(faults)
+        if not by.sees(draft.owner):
+            raise IssuanceRefused("admin_only", "Only an admin makes tokens for others: leave owner out.")
+        beyond = by.beyond(draft.grants)
+        if beyond:
+            raise IssuanceRefused(
+                "grant_not_allowed", f"You may not grant {', '.join(beyond)}.", {"grants": f"holds {', '.join(beyond)}, which you may not grant"}
+            )
         for _ in range(_ATTEMPTS):
             token = make_token(self._prefix, self._random)
             changed = await self._register.create(
@@ -141,10 +182,10 @@ class Issuance:
         return Issued(self._done(changed, token.id), token.text)
 
     async def get(self, token_id: str) -> TokenRecord:
-        """One record, ended ones too."""
+        """One record, ended ones too. To one who may not see it there is none."""
         record, now_ms = await self._register.record(token_id)
-        self._heard(now_ms)
-        if record is None:
+        self._time.heard(now_ms)
+        if record is None or not self._by.principal.sees(record.owner):
             raise _not_found(token_id)
         return record
 
@@ -156,6 +197,7 @@ class Issuance:
         _refuse_invalid(faults)
         if new_name is None and new_description is None:
             return await self.get(token_id)
+        await self._may_change(token_id)
         return self._done(await self._register.rename(token_id, name=new_name, description=new_description), token_id)
 
     async def regenerate(self, token_id: str, overlap_s: int = 0) -> Issued:
@@ -163,27 +205,33 @@ class Issuance:
         faults = check.Faults()
         faults.of("overlap", check.within, overlap_s, 0, MAX_OVERLAP_S, "seconds, at most 7 days")
         _refuse_invalid(faults)
+        await self._may_change(token_id)
         text = make_text(self._prefix, token_id, self._random)
         changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000)
         return Issued(self._done(changed, token_id), text, changed.reach)
 
     async def revoke(self, token_id: str) -> Ended:
         """End the token for good. Once more does nothing."""
+        await self._may_change(token_id)
         changed = await self._register.revoke(token_id)
         return Ended(self._done(changed, token_id), changed.reach)
 
     async def suspend(self, token_id: str) -> Ended:
         """Stop the token until it is resumed; its expiry goes on. Once more does nothing."""
+        await self._may_change(token_id)
         changed = await self._register.suspend(token_id)
         return Ended(self._done(changed, token_id), changed.reach)
 
     async def resume(self, token_id: str) -> TokenRecord:
         """Let a suspended token work again. Of an active one does nothing."""
+        await self._may_change(token_id)
         return self._done(await self._register.resume(token_id), token_id)
 
     async def revoke_owner(self, owner: str) -> OwnerEnded:
         """End all tokens of one who leaves. Tokens made meanwhile are ended too, and those that were revoked before once more: who asks again may not
         have heard that all workers know."""
+        if not self._by.principal.sees(owner):
+            raise IssuanceRefused("admin_only", "Only an admin ends the tokens of others.")
         ended: list[TokenRecord] = []
         reaches: list[Reach] = []
         seen: set[str] = set()
@@ -212,8 +260,13 @@ class Issuance:
     async def list(self, *, state: str | None = None, owner: str | None = None, q: str = "", cursor: str = "", limit: int = 50) -> TokenPage:
         """One page, newest first. ``q`` is looked for in name, owner and description, without case, or is an id.
 
-        Pages stay steady while tokens are made: a new one is only ever before the first page.
+        Pages stay steady while tokens are made: a new one is only ever before the first page. Of others' tokens none is there for who is no admin.
         """
+        by = self._by.principal
+        if not by.admin:
+            if owner not in {None, by.subject}:
+                return TokenPage([], "")
+            owner = by.subject
         faults = check.Faults()
         faults.of("state", check.one_of, state, _STATES)
         faults.of("limit", check.within, limit, 1, MAX_PAGE)
@@ -225,7 +278,7 @@ class Issuance:
                 entries, following, now_ms = await self._register.page(owner=owner, cursor=cursor, count=MAX_PAGE if state or q else limit)
             except ValueError as error:
                 raise IssuanceRefused("invalid", "The cursor is not valid.", {"cursor": f"{error}: begin without one"}) from error
-            self._heard(now_ms)
+            self._time.heard(now_ms)
             for behind, record in entries:
                 if (state is None or record.state_at(now_ms) == state) and _speaks_of(record, q, wanted):
                     items.append(record)
@@ -238,15 +291,17 @@ class Issuance:
         return TokenPage(items, cursor)
 
     def _done(self, changed: Changed, token_id: str) -> TokenRecord:
-        self._heard(changed.now_ms)
+        self._time.heard(changed.now_ms)
         if changed.outcome in _FORBIDS:
             raise IssuanceRefused("not_active", _FORBIDS[changed.outcome])
         if changed.record is None:
             raise _not_found(token_id)
         return changed.record
 
-    def _heard(self, now_ms: int) -> None:
-        self._store_ms, self._heard_at = now_ms, time.monotonic()
+    async def _may_change(self, token_id: str) -> None:
+        """It may change no sooner than it may be seen; an owner never changes, so this can't become wrong meanwhile."""
+        if not self._by.principal.admin:
+            await self.get(token_id)
 
 
 def _refuse_invalid(faults: check.Faults) -> None:

@@ -1,12 +1,11 @@
 """Who may come in, and what goes out: every request to the management port passes here, and every failure leaves here as a problem document.
 
 The port answers only to a Host that is its own address, localhost or a configured name: a page that has its own name resolve to this machine
-(DNS rebinding) gets nothing. Calls under ``/api/`` need the admin key. Nothing of a request, and no exception's text, reaches a log.
+(DNS rebinding) gets nothing. Calls under ``/api/`` need a caller who proves who it is. Nothing of a request, and no exception's text, reaches a log.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import secrets
 from collections.abc import Collection
@@ -16,17 +15,18 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.core.credential import read_bearer
 from gateway.core.decision import Denial
 from gateway.core.forwarding import safe_request_id, valid_host
 from gateway.core.path import canonicalise
+from gateway.core.principal import Actor
 from gateway.flow.issuance import IssuanceRefused
+from gateway.management.callers import Callers
 from gateway.management.problem import MANAGEMENT_REASONS, FieldFault, Problem
 from gateway.observe.metrics import Counters
 from gateway.ports import StoreUnavailable
-from gateway.settings import Secret
 
 _LOG: Final = logging.getLogger("scopegate.management")
+ACTOR: Final = web.RequestKey("actor", Actor)
 _EVERY_ANSWER: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -39,8 +39,8 @@ _STATUSES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_
 class Guard:
     """The middleware of the management application. ``hosts`` are names that it answers to besides its address and localhost."""
 
-    def __init__(self, admin_key: Secret, hosts: Collection[str], counters: Counters) -> None:
-        self._key: Final = admin_key.reveal().encode()
+    def __init__(self, callers: Callers, hosts: Collection[str], counters: Counters) -> None:
+        self._callers = callers
         self._hosts: Final = frozenset({"localhost", *(host.lower() for host in hosts)})
         self._counters: Final = counters
 
@@ -57,10 +57,12 @@ class Guard:
         request_id = request_id_of(request)
         route = code = ""
         try:
-            self._admit(request)
+            await self._admit(request, request_id)
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else ""
             response = await handler(request)
+        except web.HTTPSeeOther as elsewhere:
+            response = web.Response(status=303, headers={"Location": elsewhere.headers["Location"]})
         except Exception as error:  # noqa: BLE001  the one place where a failure becomes an answer
             problem = as_problem(error)
             code = problem.reason.code
@@ -68,8 +70,8 @@ class Guard:
         self._counters.management[route, request.method, response.status, code] += 1
         return finish(response, request_id)
 
-    def _admit(self, request: web.Request) -> None:
-        """Problem for a target in another than its canonical form, a foreign Host, or a missing or wrong key."""
+    async def _admit(self, request: web.Request, request_id: str) -> None:
+        """Problem for a target in another than its canonical form, a foreign Host, or, below /api/, a caller who proves to be nobody."""
         path = canonicalise(request.raw_path)
         if isinstance(path, Denial):
             raise Problem("path_ambiguous", path.detail)
@@ -77,7 +79,7 @@ class Guard:
             raise Problem("path_ambiguous", "The path holds a percent code that it does not need.")
         self._check_host(request)
         if path.path.startswith("/api/"):
-            self._check_key(request)
+            request[ACTOR] = Actor(await self._callers.caller(request), request.remote or "", request_id)
 
     def _check_host(self, request: web.Request) -> None:
         values = request.headers.getall(hdrs.HOST, [])
@@ -87,15 +89,6 @@ class Guard:
         name = host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
         if name not in self._hosts and _plain(name) != _own_address(request):
             raise Problem("host_unknown", "Use the port's own address, localhost, or a name listed in admin.hosts.")
-
-    def _check_key(self, request: web.Request) -> None:
-        sent = read_bearer([value.encode("utf-8", "surrogateescape") for value in request.headers.getall(hdrs.AUTHORIZATION, [])])
-        if isinstance(sent, Denial):
-            if sent.reason.code == "credential_ambiguous":
-                raise Problem("credential_ambiguous", sent.detail)
-            raise Problem("admin_key_missing", "Send the admin key as Authorization: Bearer KEY.")
-        if not hmac.compare_digest(sent.encode(), self._key):
-            raise Problem("admin_key_wrong", "This is not the admin key of this gateway.")
 
 
 def as_problem(error: Exception) -> Problem:
@@ -133,7 +126,8 @@ def request_id_of(request: web.BaseRequest) -> str:
 
 def finish(response: web.StreamResponse, request_id: str) -> web.StreamResponse:
     """Put on what every answer carries."""
-    response.headers.update(_EVERY_ANSWER)
+    for name, value in _EVERY_ANSWER.items():
+        response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = request_id
     return response
 

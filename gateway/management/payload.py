@@ -12,7 +12,6 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.flow.issuance import OPERATOR
 from gateway.management.problem import FieldFault, Problem
 from gateway.policy_file.units import duration_ms
 
@@ -66,7 +65,7 @@ class NewToken(Payload):
     expires_in_days: Annotated[int | None, BeforeValidator(_whole)] = None
     allowed_ips: list[Text] = []
     description: Text = ""
-    owner: Text = OPERATOR
+    owner: Annotated[Text | None, BeforeValidator(_text)] = None
 
 
 class Renaming(Payload):

@@ -12,6 +12,7 @@ from gateway.core.policy import Policy
 from gateway.core.token_record import TokenRecord
 from gateway.flow import token_fields
 from gateway.flow.issuance import Ended, Issuance, Issued, record_json
+from gateway.management.guard import ACTOR
 from gateway.management.payload import (
     Checked,
     Listing,
@@ -48,7 +49,7 @@ class TokenCalls:
         if faults:
             raise invalid([*faults, *_rule_faults(body, {fault.field for fault in faults}, policy)])
         new = NewToken.model_validate(body.data)
-        issued = await self._issuance.create(
+        issued = await self._for(request).create(
             name=new.name,
             policy=policy,
             owner=new.owner,
@@ -68,7 +69,7 @@ class TokenCalls:
             limit = whole_number(asked.limit)
         except ValueError as error:
             raise invalid([FieldFault("limit", str(error))]) from None
-        page = await self._issuance.list(state=asked.state, owner=asked.owner, q=asked.q, cursor=asked.cursor, limit=limit)
+        page = await self._for(request).list(state=asked.state, owner=asked.owner, q=asked.q, cursor=asked.cursor, limit=limit)
         headers = {}
         if page.next:
             headers["Link"] = f'<{PATH}?{urlencode({**asked.model_dump(exclude_unset=True), "cursor": page.next})}>; rel="next"'
@@ -76,7 +77,7 @@ class TokenCalls:
 
     async def show(self, request: web.Request) -> web.Response:
         """One token, ended ones too."""
-        return self._told(await self._issuance.get(request.match_info["id"]))
+        return self._told(await self._for(request).get(request.match_info["id"]))
 
     async def rename(self, request: web.Request) -> web.Response:
         """Another name or description. 409 immutable for what never changes."""
@@ -88,26 +89,29 @@ class TokenCalls:
         wanted = demand(Renaming, body)
         if not wanted.model_fields_set:
             raise invalid([FieldFault("", "must hold name or description")])
-        return self._told(await self._issuance.rename(request.match_info["id"], name=wanted.name, description=wanted.description))
+        return self._told(await self._for(request).rename(request.match_info["id"], name=wanted.name, description=wanted.description))
 
     async def regenerate(self, request: web.Request) -> web.Response:
         """A new secret for the same token, told this once."""
         wanted = demand(Regeneration, await read_body(request))
-        return self._told_once(await self._issuance.regenerate(request.match_info["id"], seconds(wanted.overlap)), 200)
+        return self._told_once(await self._for(request).regenerate(request.match_info["id"], seconds(wanted.overlap)), 200)
 
     async def suspend(self, request: web.Request) -> web.Response:
         """Stop the token until it is resumed."""
         demand(Nothing, await read_body(request))
-        return self._told_ended(await self._issuance.suspend(request.match_info["id"]))
+        return self._told_ended(await self._for(request).suspend(request.match_info["id"]))
 
     async def resume(self, request: web.Request) -> web.Response:
         """Let a suspended token work again."""
         demand(Nothing, await read_body(request))
-        return self._told(await self._issuance.resume(request.match_info["id"]))
+        return self._told(await self._for(request).resume(request.match_info["id"]))
 
     async def revoke(self, request: web.Request) -> web.Response:
         """End the token for good."""
-        return self._told_ended(await self._issuance.revoke(request.match_info["id"]))
+        return self._told_ended(await self._for(request).revoke(request.match_info["id"]))
+
+    def _for(self, request: web.Request) -> Issuance:
+        return self._issuance.acting_for(request[ACTOR])
 
     def _shown(self, token: TokenRecord) -> dict[str, Any]:
         return record_json(token, self._issuance.now_ms(), self._policy())
@@ -130,7 +134,8 @@ def _rule_faults(body: Checked, wrong: set[str], policy: Policy) -> list[FieldFa
     fine = NewToken.model_validate({"name": "", **{name: value for name, value in body.data.items() if name in NewToken.model_fields and name not in wrong}})
     faults = token_fields.Faults()
     faults.of("name", token_fields.name, fine.name)
-    faults.of("owner", token_fields.owner, fine.owner)
+    if fine.owner is not None:
+        faults.of("owner", token_fields.owner, fine.owner)
     if fine.expires_in_days is not None:
         faults.of("expires_in_days", token_fields.days, fine.expires_in_days, policy.max_expiry_days)
     if not wrong & {"access", "grants"}:

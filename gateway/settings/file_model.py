@@ -46,12 +46,38 @@ def holds_more(section: type[Section], key: str) -> bool:
     return kind is type(None) or get_origin(kind) in {tuple, dict, Mapping} or (isinstance(kind, type) and issubclass(kind, Section))
 
 
+class JwtSection(Section):
+    issuer: Annotated[str, values.reading(values.text_value)]
+    audience: Annotated[str, values.reading(values.text_value)]
+    algorithms: tuple[Annotated[str, values.one_of(*values.JWT_ALGORITHMS)], ...]
+    jwks_url: Annotated[str | None, values.reading(values.https_url)] = None
+    public_key_file: Annotated[Path | None, values.reading(values.file_path)] = None
+    secret_env: Annotated[str | None, values.reading(values.text_value)] = None
+    subject_claim: Annotated[str, values.reading(values.text_value)] = "sub"
+    admin_claim: Annotated[str | None, values.reading(values.text_value)] = None
+    grants_claim: Annotated[str | None, values.reading(values.text_value)] = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_key(self) -> JwtSection:
+        if sum(source is not None for source in (self.jwks_url, self.public_key_file, self.secret_env)) != 1:
+            raise ValueError("name one source of the key: jwks_url, public_key_file or secret_env")
+        if not self.algorithms:
+            raise ValueError("algorithms: name at least one, as in [RS256]")
+        wrong = [name for name in self.algorithms if name.startswith("HS") != (self.secret_env is not None)]
+        if wrong:
+            kind = "a shared secret (secret_env)" if self.secret_env is not None else "a public key"
+            raise ValueError(f"algorithms: {', '.join(wrong)} does not go with {kind}: one kind of key an entry")
+        return self
+
+
 class AdminSection(Section):
     listen: Annotated[Address, values.reading(values.address)] = Address("127.0.0.1", 8081)
     key: Annotated[Secret | None, values.reading(values.admin_key)] = None
     hosts: tuple[Annotated[str, values.reading(values.host_name)], ...] = ()
     users_may_grant_all: Flag = False
-    jwt: NotYet = None
+    public_url: Annotated[str | None, values.reading(values.public_url)] = None
+    jwt: tuple[JwtSection, ...] = ()
+    embed_origins: tuple[Annotated[str, values.reading(values.origin)], ...] = ()
 
 
 class StoreTlsSection(Section):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -13,8 +14,9 @@ from gateway.policy_file.document import KEY, Document, DocumentFault, Fault, Pa
 from gateway.policy_file.model_faults import located, place
 from gateway.settings import values
 from gateway.settings.environment import overlay
-from gateway.settings.file_model import CredentialsSection, GatewayFile, StoreTlsSection, UpstreamSection
-from gateway.settings.shape import Address, AdminSettings, Credential, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.file_model import CredentialsSection, GatewayFile, JwtSection, StoreTlsSection, UpstreamSection
+from gateway.settings.public_key import check_public_key
+from gateway.settings.shape import Address, AdminSettings, Credential, JwtIssuer, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
 
 _SECOND: Final = 1000
 _MOST_CREDENTIAL: Final = 16 * 1024  # bytes of a credential's file; no server takes a longer field
@@ -42,22 +44,27 @@ def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: b
     named = _credential_variables(merged.data)
     model, found = _validate(merged.data)
     secrets: dict[str, Secret] = {}
+    keys: dict[int, Secret] = {}
     if model is not None:
         known = {found_fault.path for found_fault in found}
-        crossed = [*_contradictions(model), *(_credentials(model, environ, secrets) if read_credentials else ())]
+        crossed = [*_contradictions(model), *((*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys)) if read_credentials else ())]
         found += [fault for fault in crossed if not any(_touches(about, bad) for about in (fault.path, *fault.about) for bad in known)]
     faults += [_placed(fault, document, str(path), merged.sources) for fault in found]
     faults += [fault for name, fault in merged.unknown.items() if name not in named]
     if faults or model is None:
         raise DocumentFault(list(dict.fromkeys(faults)))
-    return _settings(model, secrets)
+    return _settings(model, secrets, keys)
 
 
 def _credential_variables(data: Mapping[str, Any]) -> set[object]:
-    """The variables that credentials are read from: one may begin like ours and is no setting then."""
+    """The variables that credentials and keys are read from: one may begin like ours and is no setting then."""
     upstreams = data.get("upstreams")
     sections = [section.get("credentials") for section in upstreams.values() if isinstance(section, dict)] if isinstance(upstreams, dict) else []
-    return {section["env"] for section in sections if isinstance(section, dict) and isinstance(section.get("env"), str)}
+    admin = data.get("admin")
+    issuers = admin.get("jwt") if isinstance(admin, dict) else None
+    named = [section.get("env") for section in sections if isinstance(section, dict)]
+    named += [issuer.get("secret_env") for issuer in issuers if isinstance(issuer, dict)] if isinstance(issuers, list) else []
+    return {name for name in named if isinstance(name, str)}
 
 
 def _validate(data: dict[str, Any]) -> tuple[GatewayFile | None, list[_Found]]:
@@ -117,6 +124,11 @@ def _contradictions(model: GatewayFile) -> Iterator[_Found]:
     if model.default_upstream is not None and model.default_upstream not in model.upstreams:
         known = ", ".join(model.upstreams)
         yield _Found(("default_upstream",), f"default_upstream: {shown(model.default_upstream)} is no upstream: known are {known}", (("upstreams",),))
+    if any(upstream.credentials for upstream in model.upstreams.values()) and not model.admin.users_may_grant_all:
+        for number, issuer in enumerate(model.admin.jwt):
+            if issuer.grants_claim is None:
+                why = "an upstream has credentials, and these users could grant all that they open: name a grants_claim, or set admin.users_may_grant_all: true"
+                yield _Found(("admin", "jwt", number), f"jwt: {why}", (("upstreams",), ("admin", "users_may_grant_all")))
     for name, upstream in model.upstreams.items():
         at = ("upstreams", name)
         for own, key in ((model.listen, ("listen",)), (model.admin.listen, ("admin", "listen"))):
@@ -148,6 +160,23 @@ def _credentials(model: GatewayFile, environ: Mapping[str, str], secrets: dict[s
             yield _Found(("upstreams", name, "credentials", key), f"{key}: {source} gives no credential: {error}")
 
 
+def _jwt_keys(model: GatewayFile, environ: Mapping[str, str], keys: dict[int, Secret]) -> Iterator[_Found]:
+    """Fetch the key of each issuer that has a fixed one into ``keys``."""
+    for number, issuer in enumerate(model.admin.jwt):
+        if issuer.jwks_url is not None:
+            continue
+        key = "secret_env" if issuer.secret_env is not None else "public_key_file"
+        try:
+            written = _credential_text(CredentialsSection.model_construct(env=issuer.secret_env, file=issuer.public_key_file), environ)
+            if issuer.secret_env is not None and len(written) < values.KEY_LENGTH:
+                raise ValueError(f"it is too short: at least {values.KEY_LENGTH} characters are needed")  # noqa: TRY301 - told as the rest
+            if issuer.public_key_file is not None:
+                check_public_key(written, issuer.algorithms)
+            keys[number] = Secret(written)
+        except ValueError as error:
+            yield _Found(("admin", "jwt", number, key), f"{key}: {issuer.secret_env or issuer.public_key_file} gives no key: {error}")
+
+
 def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) -> str:
     if section.env is not None:
         if section.env not in environ:
@@ -164,7 +193,7 @@ def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) ->
     return raw.decode("latin-1").removesuffix("\n").removesuffix("\r")
 
 
-def _settings(model: GatewayFile, secrets: Mapping[str, Secret]) -> Settings:
+def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[int, Secret]) -> Settings:
     upstreams = {name: _upstream(name, section, secrets.get(name, Secret(""))) for name, section in model.upstreams.items()}
     return Settings(
         listen=model.listen,
@@ -172,7 +201,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret]) -> Settings:
         workers=model.workers,
         policy=model.policy,
         trusted_proxies=model.trusted_proxies,
-        admin=AdminSettings(model.admin.listen, model.admin.key, _admin_hosts(model), model.admin.users_may_grant_all),
+        admin=_admin(model, keys),
         store=StoreSettings(
             url=model.store.url,
             data_dir=model.store.data_dir,
@@ -203,11 +232,32 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret]) -> Settings:
     )
 
 
+def _admin(model: GatewayFile, keys: Mapping[int, Secret]) -> AdminSettings:
+    admin = model.admin
+    issuers = [_issuer(section, keys.get(number)) for number, section in enumerate(admin.jwt)]
+    return AdminSettings(admin.listen, admin.key, _admin_hosts(model), admin.users_may_grant_all, admin.public_url or "", tuple(issuers), admin.embed_origins)
+
+
+def _issuer(section: JwtSection, key: Secret | None) -> JwtIssuer:
+    return JwtIssuer(
+        issuer=section.issuer,
+        audience=section.audience,
+        algorithms=section.algorithms,
+        jwks_url=section.jwks_url or "",
+        public_key=key.reveal() if key is not None and section.public_key_file is not None else "",
+        secret=(key or Secret("")) if section.secret_env is not None else None,
+        subject_claim=section.subject_claim,
+        admin_claim=section.admin_claim or "",
+        grants_claim=section.grants_claim or "",
+    )
+
+
 def _admin_hosts(model: GatewayFile) -> tuple[str, ...]:
     """The configured names, and the one to listen on where it is a name: its address is known by itself."""
     host = model.admin.listen.host
     named = (host,) if host and not values.is_address(host) else ()
-    return tuple(dict.fromkeys((*named, *model.admin.hosts)))
+    public = urlsplit(model.admin.public_url or "").hostname
+    return tuple(dict.fromkeys((*named, *((public,) if public else ()), *model.admin.hosts)))
 
 
 def _upstream(name: str, section: UpstreamSection, secret: Secret) -> UpstreamSettings:

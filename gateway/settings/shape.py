@@ -44,13 +44,36 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtIssuer:
+    """Whose users' JWTs are taken. One source of keys: ``jwks_url``, else ``public_key`` (PEM), else ``secret``. ``algorithms`` are of that kind alone.
+
+    ``admin_claim`` is NAME (the claim must be true) or NAME=VALUE (it must be VALUE, or a list that holds it), "" for none. ``grants_claim`` is "" where
+    users may grant all scopes.
+    """
+
+    issuer: str
+    audience: str
+    algorithms: tuple[str, ...]
+    jwks_url: str
+    public_key: str
+    secret: Secret | None
+    subject_claim: str
+    admin_claim: str
+    grants_claim: str
+
+
+@dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """The management port. ``key`` is None where none is configured: ``ensure_admin_key`` then makes one. ``hosts`` are further names that it answers to."""
+    """The management port. ``key`` is None where none is configured: ``ensure_admin_key`` then makes one. ``hosts`` are further names that it answers to.
+    ``public_url`` is where browsers reach it, without a final slash; ``embed_origins`` are the origins of pages that may show its pages in a frame."""
 
     listen: Address
     key: Secret | None
     hosts: tuple[str, ...]
     users_may_grant_all: bool
+    public_url: str = ""
+    jwt: tuple[JwtIssuer, ...] = ()
+    embed_origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

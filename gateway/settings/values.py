@@ -19,7 +19,8 @@ from gateway.policy_file.units import duration_ms, size_bytes, truth, whole_numb
 from gateway.settings.shape import Address, Secret
 
 NOT_YET: Final = "not in this version"
-KEY_LENGTH: Final = 32  # least characters of the admin key
+KEY_LENGTH: Final = 32  # least characters of the admin key, and of a secret that signs JWTs
+JWT_ALGORITHMS: Final = ("HS256", "RS256", "ES256")
 
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -173,6 +174,33 @@ def public_url(written: str) -> str:
     _port(parts, 1)
     host_name(parts.hostname)
     return written.rstrip("/")
+
+
+def https_url(written: str) -> str:
+    """``https://HOST[:PORT]/PATH``: what is fetched there decides who comes in, so it is fetched by TLS alone."""
+    parts = _split(written, "an address such as https://login.example.com/keys")
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError("the address begins with https:// and a host")
+    if "@" in parts.netloc or "#" in written:
+        raise ValueError("the address holds no user, password or #")
+    _port(parts, 1)
+    host_name(parts.hostname)
+    return written
+
+
+def origin(written: str) -> str:
+    """``https://HOST[:PORT]`` (RFC 6454), in small letters, without the scheme's own port."""
+    found = upstream_url(written)
+    if not found.tls and not is_local(found.host):
+        raise ValueError(f"{shown(written)}: only a page that came by https:// may show ours")
+    return found.url
+
+
+def text_value(written: str) -> str:
+    """A text that is not empty."""
+    if not written:
+        raise ValueError("it is empty")
+    return written
 
 
 def store_url(written: str) -> str:

@@ -29,6 +29,14 @@ class Keys:
         """Sorted set: ids of an owner's tokens by time of creation."""
         return f"{self.prefix}owner:{subject}"
 
+    def session(self, name: str) -> str:
+        """String: a browser session (``session:DIGEST``) or an unused sign-in link (``link:DIGEST``), until its end."""
+        return f"{self.prefix}{name}"
+
+    def sessions(self, subject: str) -> str:
+        """Sorted set: the names of a subject's sessions and links by the time of their end."""
+        return f"{self.prefix}sessions:{subject}"
+
     def limit(self, name: str) -> str:
         """String: the state of one rate limit, gone once it is full again."""
         return f"{self.prefix}limit:{name}"

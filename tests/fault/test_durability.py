@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 
 from gateway.core.token_text import digest
-from gateway.flow.issuance import Issuance
+from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
 from gateway.policy_file.load import parse_policy
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
@@ -27,7 +27,7 @@ POLICY = "version: 1\ntokens: {max_per_owner: 100000}\nscopes: {worklogs: {}}\nr
 BUSY = """
     import asyncio, json, sys
     from pathlib import Path
-    from gateway.flow.issuance import Issuance
+    from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
     from gateway.policy_file.load import parse_policy
     from gateway.store.connection import StoreOptions
     from gateway.store.embedded import EmbeddedStore
@@ -37,7 +37,7 @@ BUSY = """
     async def main(server, policy):
         store = Store(StoreOptions(server.url, server.data_dir, timeout_s=5, embedded=True))
         await store.start()
-        issuance = Issuance(RedisTokenRegister(store), "sgt")
+        issuance = Issuance(RedisTokenRegister(store), "sgt", by=ON_THE_COMMAND_LINE)
         async def busy():
             while True:
                 first = await issuance.create(name="x", full=True, policy=policy)
@@ -95,7 +95,7 @@ async def test_no_secret_is_at_rest(tmp_path: Path) -> None:
     with EmbeddedStore(tmp_path) as server:
         store = Store(StoreOptions(server.url, tmp_path, timeout_s=5, embedded=True))
         await store.start()
-        issuance = Issuance(RedisTokenRegister(store), "sgt")
+        issuance = Issuance(RedisTokenRegister(store), "sgt", by=ON_THE_COMMAND_LINE)
         issued = await issuance.create(name="findable-name", full=True, policy=parse_policy(POLICY, "policy.yaml"))
         secrets.append(issued.secret)
         secrets.append((await issuance.regenerate(issued.token.id, overlap_s=60)).secret)

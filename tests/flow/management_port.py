@@ -9,14 +9,20 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from gateway.core.policy import Policy
-from gateway.flow.issuance import Issuance
+from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
+from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
+from gateway.management.callers import Callers
+from gateway.management.key_sets import KeySets
 from gateway.management.server import ManagementServer
+from gateway.management.user_tokens import UserTokens
 from gateway.observe.metrics import Counters
 from gateway.policy_file.load import parse_policy
-from gateway.settings import Secret
+from gateway.settings import JwtIssuer, Secret
+from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
+from gateway.ui.pages import Pages
 
 KEY = "test-admin-key-0123456789abcdef0123456789"
 POLICY = b"""\
@@ -94,12 +100,17 @@ class Port:
 
 
 @asynccontextmanager
-async def management_port(store: Store, hosts: Sequence[str] = ()) -> AsyncIterator[Port]:
+async def management_port(store: Store, hosts: Sequence[str] = (), issuers: Sequence[JwtIssuer] = ()) -> AsyncIterator[Port]:
     """A management port on 127.0.0.1."""
     counters = Counters()
-    issuance = Issuance(RedisTokenRegister(store), "sgt")
+    issuance = Issuance(RedisTokenRegister(store), "sgt", by=ON_THE_COMMAND_LINE)
     port = Port(0, counters, issuance)
-    app = build_management(issuance=issuance, policy=lambda: port.policy, counters=counters, readiness=port.ready, admin_key=Secret(KEY), hosts=hosts)
+    sign_in = SignIn(RedisSessionStore(store))
+    callers = Callers(Secret(KEY), UserTokens(issuers, KeySets(issuers)), sign_in)
+    app = build_management(
+        issuance=issuance, sign_in=sign_in, callers=callers, policy=lambda: port.policy, counters=counters, readiness=port.ready, hosts=hosts
+    )
+    Pages(issuance, callers, lambda: port.policy).add_to(app)
     server = ManagementServer(app)
     await server.start("127.0.0.1", 0)
     port.port = server.addresses[0][1]

@@ -105,7 +105,7 @@ def test_what_the_docs_call_not_built_is_refused(key: str, tmp_path: Path) -> No
 
 
 def test_some_settings_are_not_built() -> None:
-    assert NOT_BUILT == ["admin.jwt", "cors", "decide", "upstreams.NAME.tls"]
+    assert NOT_BUILT == ["cors", "decide", "upstreams.NAME.tls"]
 
 
 def test_the_docs_list_exactly_the_metrics_there_are() -> None:
