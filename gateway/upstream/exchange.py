@@ -1,7 +1,8 @@
-"""One connection to an upstream: a request goes out, the answer is parsed strictly (llhttp by httptools) and told to a sink.
+"""One connection to an upstream: a request goes out, the answer is read strictly and told to a sink.
 
-RFC 9112 sections 6 and 7. The parser lives as long as the connection. A connection is only reused after an answer that ended
-cleanly, with its request sent whole and not one byte beyond it: whatever else comes could be taken for the next client's answer.
+RFC 9112 sections 6 and 7. A plain answer (its head came whole, its body is so many bytes) is read from its lines; llhttp, by httptools, judges all
+else; that parser lives as long as the connection. A connection is only reused after an answer that ended cleanly, with its request sent whole and not
+one byte beyond it: whatever else comes could be taken for the next client's answer.
 """
 
 from __future__ import annotations

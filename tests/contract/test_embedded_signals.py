@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def test_a_signal_that_comes_while_the_server_starts_leaves_none_behind(tmp_path
     def popen_and_signal(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         process = popen(*arguments, **options)
         started.append(process)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # a gateway that starts has one thread; this process may have more
         return process
 
     monkeypatch.setattr(subprocess, "Popen", popen_and_signal)
@@ -42,6 +42,7 @@ def test_a_signal_that_comes_while_the_server_starts_leaves_none_behind(tmp_path
         signal.signal(signal.SIGTERM, before)
         for process in started:
             process.kill()
+            process.wait()
 
 
 def test_the_server_takes_the_signals_that_were_held_back_while_it_started(tmp_path: Path) -> None:
