@@ -130,7 +130,7 @@ class RemoteKeys:
 async def fetch(url: str, tls: ssl.SSLContext | None) -> bytes:
     """What an address answers with 200, at most ``LARGEST`` bytes of it. ValueError, OSError, TimeoutError or aiohttp.ClientError."""
     limit = aiohttp.ClientTimeout(total=FETCH_S)
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "scopegate"}
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     async with (
         aiohttp.ClientSession(timeout=limit, trust_env=False, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False) as session,
         session.get(url, allow_redirects=False, headers=headers, ssl=tls or True) as answer,

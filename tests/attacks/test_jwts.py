@@ -135,6 +135,13 @@ def _understands_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwt.PyJWS, "_validate_crit", lambda *_: None, raising=True)
 
 
+def _confused() -> str:
+    """Signed by HMAC with the text of the public key. PyJWT would not make one."""
+    message = f"{b64(HEAD)}.{b64(json.dumps(claims()))}"
+    hmac = jwt.get_algorithm_by_name("HS256")
+    return f"{message}.{b64(hmac.sign(message.encode(), pem(RSA_KEY).encode()))}"
+
+
 EXPIRED, HUGE = int(time.time()) - 3600, 10**300
 NOTHING = setting(user_tokens, "LONGEST", LONGEST)  # the rule is in what is configured
 HEAD = '{"alg":"HS256","typ":"JWT"}'
@@ -148,7 +155,7 @@ ATTACKS = [
     ),
     Attack(
         "the public key as a shared secret",
-        lambda: _confused(),
+        _confused,
         (BY_RSA,),
         setting(jwt.algorithms.HMACAlgorithm, "prepare_key", lambda _, key: key.encode() if isinstance(key, str) else key),
         (replace(BY_RSA, algorithms=("RS256", "HS256")),),
@@ -217,13 +224,6 @@ ATTACKS = [
     ),
     Attack("the operator's name", lambda: signed({"sub": "operator"}), (BY_SECRET,), setting(user_tokens, "OPERATOR", "nobody")),
 ]
-
-
-def _confused() -> str:
-    """Signed by HMAC with the text of the public key. PyJWT would not make one."""
-    message = f"{b64(HEAD)}.{b64(json.dumps(claims()))}"
-    hmac = jwt.get_algorithm_by_name("HS256")
-    return f"{message}.{b64(hmac.sign(message.encode(), pem(RSA_KEY).encode()))}"
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
