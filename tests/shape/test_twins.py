@@ -42,7 +42,6 @@ COVERED_BY = {
     "gateway/management/sign_in.py": "tests/flow/test_sign_in.py",
     "gateway/settings/public_key.py": "tests/unit/settings/test_settings_load.py",
     "gateway/store/browser_sessions.py": "tests/contract/test_browser_sessions.py",
-    "gateway/management/oidc.py": "tests/flow/test_openid_connect.py",
     "gateway/ui/sign_in_pages.py": "tests/flow/test_sign_in.py",
     "gateway/management/user_tokens.py": "tests/attacks/test_jwts.py",
     "gateway/ui/pages.py": "tests/flow/test_callers.py",
