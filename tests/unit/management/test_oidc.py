@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -122,3 +124,10 @@ def test_a_providers_document_is_read() -> None:
 def test_a_document_that_is_wrong_is_not_used(document: bytes, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         _described(document, ISSUER)
+
+
+@pytest.mark.parametrize("library", ["authlib", "httpx2"])
+def test_without_a_provider_its_packages_are_not_needed(library: str) -> None:
+    """They are an extra. Seen to fail with the import at the top."""
+    script = f"import sys, gateway.app.management; sys.exit({library!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0
