@@ -39,6 +39,7 @@ bench: .venv/dev.stamp ## every gateway in turn, one core each (docs/bench.md); 
 
 lock: .venv/run.stamp ## write the locks anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements/run.txt
+	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --extra oidc -o requirements/oidc.txt
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --extra oidc --group dev -o requirements/dev.txt
 	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(BIN)/uv pip compile - $(LOCK) -o requirements/build.txt
 	@$(BIN)/uv pip compile requirements/bench.in $(LOCK) -o requirements/bench.txt
