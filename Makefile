@@ -3,6 +3,7 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
+OPENID := tests/openid/node_modules/.package-lock.json
 
 .PHONY: help demo test revocation check lint types imports format lock bench clean
 
@@ -12,7 +13,7 @@ help: ## this list
 demo: .venv/run.stamp ## the gateway with a sample upstream, a token and curl lines; Ctrl-C ends it
 	@exec $(BIN)/python -m gateway demo
 
-test: .venv/dev.stamp .venv/system.stamp ## every test
+test: .venv/dev.stamp .venv/system.stamp $(OPENID) ## every test
 	@$(BIN)/python -m pytest tests
 
 revocation: .venv/dev.stamp ## 200 ends of tokens on three nodes, under load and at rest, with their figures (REVOKES=N: so many)
@@ -38,12 +39,13 @@ bench: .venv/dev.stamp ## every gateway in turn, one core each (docs/bench.md); 
 
 lock: .venv/run.stamp ## write the locks anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) -o requirements/run.txt
+	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --extra oidc -o requirements/oidc.txt
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK) --extra oidc --group dev -o requirements/dev.txt
 	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | $(BIN)/uv pip compile - $(LOCK) -o requirements/build.txt
 	@$(BIN)/uv pip compile requirements/bench.in $(LOCK) -o requirements/bench.txt
 
 clean: ## remove the virtual environment and what tests and tools left
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist data
+	rm -rf .venv tests/openid/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist data
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
@@ -55,6 +57,11 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 .venv/dev.stamp: requirements/dev.txt requirements/run.txt requirements/uv.txt requirements/install
 	@sh requirements/install $(PYTHON) requirements/dev.txt
 	@touch .venv/run.stamp $@
+
+# The OpenID provider that people sign in with in the tests. npm writes this file last.
+$(OPENID): tests/openid/package-lock.json requirements/install-npm .venv/dev.stamp
+	@sh requirements/install-npm tests/openid
+	@touch $@
 
 # What tests drive from outside: a Redis with TLS, openssl, systemd's checker of units, setpriv.
 .venv/system.stamp: requirements/system-test requirements/install-system .venv/dev.stamp

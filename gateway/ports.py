@@ -188,4 +188,7 @@ class SessionStore(Protocol):
         """End a session."""
 
     async def end_all(self, subject: str) -> int:
-        """End all sessions of a subject, links that were not used included; how many sessions there were."""
+        """End all sessions of a subject, and the links that were not used; how many sessions there were."""
+
+    async def once(self, name: bytes, lifetime_ms: int) -> bool:
+        """Whether nobody has asked this of ``name`` (a digest) in its lifetime: of two at once one is told so."""

@@ -15,6 +15,7 @@ from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
 from gateway.management.callers import Callers
 from gateway.management.key_sets import KeySets
+from gateway.management.oidc import OpenIdProvider
 from gateway.management.server import ManagementServer
 from gateway.management.user_tokens import UserTokens
 from gateway.observe.metrics import Counters, Overview
@@ -25,6 +26,7 @@ from gateway.store.connection import StoreOptions
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 from gateway.ui.pages import Pages
+from gateway.ui.sign_in_pages import RETURN, SignInPages
 
 LOG: Final = logging.getLogger("scopegate")
 _END_S: Final = 2.0
@@ -45,7 +47,10 @@ class ManagementApp:
         self._keys = KeySets(settings.admin.jwt)
         issuance = Issuance(RedisTokenRegister(self._store), settings.token_prefix, by=NOBODY)
         users = UserTokens(settings.admin.jwt, self._keys)
-        callers = Callers(admin_key, users, sign_in, settings.admin.public_url, settings.admin.embed_origins)
+        admin = settings.admin
+        provider = None if admin.oidc is None else OpenIdProvider(admin.oidc, admin.public_url + RETURN)
+        self._reading = [self._keys.run, *((provider.run,) if provider is not None else ())]
+        callers = Callers(admin_key, users, sign_in, admin.public_url, admin.embed_origins)
         app = build_management(
             issuance=issuance,
             sign_in=sign_in,
@@ -57,13 +62,14 @@ class ManagementApp:
             overview=overview,
         )
         Pages(issuance, callers, lambda: self._policy).add_to(app)
+        SignInPages(sign_in, callers, provider).add_to(app)
         self._server = ManagementServer(app)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, listener: socket.socket) -> None:
         """Take calls from a listening socket."""
         await self._server.start(sock=listener)
-        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._tell_of_store(), self._keys.run())]
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._tell_of_store(), *(read() for read in self._reading))]
 
     def use(self, policy: Policy) -> None:
         """New tokens follow this policy from now on."""

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gateway.core.policy import Policy
@@ -138,6 +139,8 @@ class Issuance:
         """A new token. ``full`` is every scope of the policy as it is now, as far as one may grant them; else ``grants`` are SCOPE, SCOPE:view or
         SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody."""
         by = self._by.principal
+        if by.grants is not None:
+            by = replace(by, grants=by.grants.named_now(policy.scopes.values()))
         faults = check.Faults()
         days = policy.default_expiry_days if expires_in_days is None else expires_in_days
         draft = TokenDraft(
@@ -155,6 +158,8 @@ class Issuance:
         _refuse_invalid(faults)
         if not by.sees(draft.owner):
             raise IssuanceRefused("admin_only", "Only an admin makes tokens for others: leave owner out.")
+        if not draft.grants:  # full access is what one may grant
+            raise IssuanceRefused("grant_not_allowed", "There is no scope that you may grant.", {"access": "is full, and there is no scope that you may grant"})
         beyond = by.beyond(draft.grants)
         if beyond:
             raise IssuanceRefused(

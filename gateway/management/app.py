@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.core.policy import Policy
 from gateway.flow.issuance import Issuance
-from gateway.flow.sign_in import SIGN_IN, SignIn
+from gateway.flow.sign_in import SignIn
 from gateway.management.callers import Callers
 from gateway.management.guard import Guard
 from gateway.management.health import Health
@@ -53,7 +53,6 @@ def build_management(
     app.router.add_post(f"{one}/resume", tokens.resume)
     app.router.add_post("/api/v1/sign-in-links", doors.offer)
     app.router.add_post("/api/v1/sign-out", doors.leave)
-    app.router.add_get(SIGN_IN + "/{code}", doors.enter, allow_head=False)
     return app
 
 

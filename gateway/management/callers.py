@@ -14,7 +14,7 @@ from gateway.core.credential import read_bearer
 from gateway.core.decision import Denial
 from gateway.core.principal import ADMIN_KEY, SESSION, Principal
 from gateway.flow.issuance import OPERATOR
-from gateway.flow.sign_in import SignIn
+from gateway.flow.sign_in import ERRAND_MS, SESSION_MS, SignIn
 from gateway.management.problem import Problem
 from gateway.management.user_tokens import UserTokens, looks_like_jwt
 from gateway.ports import BrowserSession
@@ -22,7 +22,10 @@ from gateway.settings import Secret
 
 COOKIE: Final = "scopegate-session"
 SECURE_COOKIE: Final = "__Host-scopegate-session"  # RFC 6265bis: only by https, and for this host alone
+ERRAND_COOKIE: Final = "scopegate-errand"
+SECURE_ERRAND_COOKIE: Final = "__Host-scopegate-errand"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_READS: Final = (["same-origin"], ["none"])  # none: somebody typed the address
 
 
 class Callers:
@@ -44,6 +47,8 @@ class Callers:
             if session is not None:
                 self.check_origin(request)
                 return replace(session.principal, via=SESSION)
+            if self.session_id(request):
+                raise Problem("admin_key_missing", "The browser's session has ended: sign in again.")
         sent = read_bearer(fields)
         if isinstance(sent, Denial):
             if sent.reason.code == "credential_ambiguous":
@@ -74,34 +79,47 @@ class Callers:
         return self._public.scheme == "https"
 
     def check_origin(self, request: web.Request) -> None:
-        """Problem for a change that a page of another origin asks for: a browser says whose page it is (Origin, Sec-Fetch-Site), and sends the cookie
-        whoever's it is."""
+        """Problem for what a page of another origin asks for: a browser says whose page it is (Origin, Sec-Fetch-Site), and sends the cookie whoever's it
+        is. A change needs a matching Origin; a read, whose answer another's page could not see, at least no word that it is another's."""
+        fetched_by = request.headers.getall("Sec-Fetch-Site", [])
         if request.method in _READS:
-            return
-        origin = request.headers.get(hdrs.ORIGIN, "")
-        if origin not in self.origins(request) or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
+            allowed = not fetched_by or fetched_by in _OWN_READS
+        else:
+            allowed = request.headers.getall(hdrs.ORIGIN, []) == [self.origin(request)] and (not fetched_by or fetched_by == ["same-origin"])
+        if not allowed:
             raise Problem("origin_refused", "Only the gateway's own pages may ask for this with a signed-in browser.")
 
-    def origins(self, request: web.Request) -> frozenset[str]:
-        """Where our own pages are: the public address, and the Host that was used, which the guard has checked."""
-        own = f"http://{request.headers.get(hdrs.HOST, '').lower()}"
-        return frozenset({own, f"{self._public.scheme}://{self._public.netloc}"} if self._public.netloc else {own})
+    def origin(self, request: web.Request) -> str:
+        """Where our own pages are: the public address, else the Host that was used, which the guard has checked."""
+        return self.base(request).lower()
+
+    def frame_ancestors(self, session: BrowserSession | None) -> str:
+        """Who may show a page in a frame (CSP): of a session that began in a frame, the page around it; of nobody's, all that may begin one so."""
+        framing = self.embed_origins if session is None else {session.embedded} & self.embed_origins
+        return " ".join(("'self'", *sorted(framing))) if framing else "'none'"
 
     def set_cookie(self, response: web.StreamResponse, session_id: str, session: BrowserSession) -> None:
         """Hand a session to the browser. In the frame of another origin's page only a partitioned cookie comes back (CHIPS)."""
-        name = SECURE_COOKIE if self.is_secure else COOKIE
-        across = bool(session.embedded) and self.is_secure
-        response.set_cookie(
-            name,
-            session_id,
-            path="/",
-            httponly=True,
-            secure=self.is_secure,
-            samesite="None" if across else "Strict",
-            max_age=12 * 3600,
-            partitioned=across or None,
-        )
+        self._session_cookie(response, session_id, SESSION_MS // 1000, across=bool(session.embedded))
 
-    def drop_cookie(self, response: web.StreamResponse) -> None:
+    def drop_cookie(self, response: web.StreamResponse, session: BrowserSession | None) -> None:
         """Have the browser forget its session."""
-        response.del_cookie(SECURE_COOKIE if self.is_secure else COOKIE, path="/", secure=self.is_secure, httponly=True, samesite="Strict")
+        self._session_cookie(response, "", 0, across=session is not None and bool(session.embedded))
+
+    def _session_cookie(self, response: web.StreamResponse, value: str, max_age_s: int, *, across: bool) -> None:
+        site = "SameSite=None; Partitioned" if across and self.is_secure else "SameSite=Strict"
+        self._add_cookie(response, SECURE_COOKIE if self.is_secure else COOKIE, value, max_age_s, site)
+
+    def set_errand(self, response: web.StreamResponse, errand_id: str) -> None:
+        """Hand a browser what its answer from the provider is known by; "" takes it back. Lax: the provider's page leads here."""
+        name = SECURE_ERRAND_COOKIE if self.is_secure else ERRAND_COOKIE
+        self._add_cookie(response, name, errand_id, ERRAND_MS // 1000 if errand_id else 0, "SameSite=Lax")
+
+    def errand_id(self, request: web.Request) -> str:
+        """What ``set_errand`` gave this browser, "" where there is none."""
+        return request.cookies.get(SECURE_ERRAND_COOKIE if self.is_secure else ERRAND_COOKIE, "")
+
+    def _add_cookie(self, response: web.StreamResponse, name: str, value: str, max_age_s: int, site: str) -> None:
+        # Written here: the cookies of Python before 3.14, and so aiohttp's, know no Partitioned.
+        secure = "; Secure" if self.is_secure else ""
+        response.headers.add(hdrs.SET_COOKIE, f"{name}={value}; Path=/; Max-Age={max_age_s}; HttpOnly; {site}{secure}")

@@ -20,6 +20,7 @@ _OWN: Final = (
     Reason("admin_only", 403, "Only an admin may do this"),
     Reason("grant_not_allowed", 403, "You may not grant this"),
     Reason("origin_refused", 403, "Another page asked for this"),
+    Reason("sign_in_refused", 403, "The sign-in is not taken"),
     Reason("not_found", 404, "There is nothing here"),
     Reason("immutable", 409, "This never changes"),
     Reason("not_active", 409, "The token is not active"),
@@ -31,6 +32,7 @@ _OWN: Final = (
     Reason("invalid", 422, "The request holds something wrong"),
     Reason("internal_error", 500, "The gateway failed to answer"),
     Reason("keys_unavailable", 503, "The keys of the JWT's issuer can't be read", retry_after=5),
+    Reason("provider_unavailable", 503, "The OpenID provider can't be reached", retry_after=5),
     Reason("clock_skew", 503, "The clocks of gateway and store differ", retry_after=1),
 )
 

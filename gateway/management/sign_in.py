@@ -1,8 +1,8 @@
-"""Signing in and out in a browser: by a one-time link, which the demo prints and a host product asks for with its user's JWT."""
+"""One-time links, which a host product asks for with its user's JWT, and signing out. The pages to which they lead are in ui/sign_in_pages.py."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import BeforeValidator
@@ -13,11 +13,6 @@ from gateway.management.callers import Callers
 from gateway.management.guard import ACTOR
 from gateway.management.payload import Payload, Text, demand, invalid, read_body
 from gateway.management.problem import FieldFault, Problem, json_response
-
-_ONWARD: Final = (
-    b'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=/"><title>Signing in</title></head>'
-    b'<body><p><a href="/">Go on</a></p></body></html>'
-)
 
 
 class LinkWanted(Payload):
@@ -46,27 +41,17 @@ class SignInCalls:
         link = f"{self._callers.base(request)}{SIGN_IN}/{code}"
         return json_response({"url": link, "expires_in": LINK_MS // 1000}, 201)
 
-    async def enter(self, request: web.Request) -> web.StreamResponse:
-        """Take a link: the pages open, signed in. A link that was used leads to a page that says so."""
-        entered = await self._sign_in.enter(request.match_info["code"])
-        if entered is None:
-            raise Problem("link_used", "A sign-in link works once, within five minutes: ask for a new one.")
-        # No redirect: after one that another site's page began, the browser would keep the Strict cookie back. The page that it gets instead is ours.
-        response = web.Response(body=_ONWARD, content_type="text/html", charset="utf-8", headers={"Referrer-Policy": "no-referrer"})
-        self._callers.set_cookie(response, *entered)
-        return response
-
     async def leave(self, request: web.Request) -> web.Response:
         """End the browser's session, or with ``everywhere`` all of the caller's."""
+        session = await self._callers.session(request)
         everywhere = demand(Leaving, await read_body(request)).everywhere
         principal = request[ACTOR].principal
         ended = await self._sign_in.leave_everywhere(principal.subject) if everywhere else 0
-        session_id = self._callers.session_id(request)
-        if session_id and not everywhere:
-            await self._sign_in.leave(session_id)
+        if session is not None and not everywhere:
+            await self._sign_in.leave(self._callers.session_id(request))
             ended = 1
         response = json_response({"ended": ended})
-        self._callers.drop_cookie(response)
+        self._callers.drop_cookie(response, session)
         return response
 
 

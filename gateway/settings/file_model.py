@@ -70,14 +70,32 @@ class JwtSection(Section):
         return self
 
 
+class OidcSection(Section):
+    issuer: Annotated[str, values.reading(values.https_url)]
+    client_id: Annotated[str, values.reading(values.text_value)]
+    client_secret_env: Annotated[str | None, values.reading(values.text_value)] = None
+    scopes: tuple[Annotated[str, values.reading(values.oauth_scope)], ...] = ("openid",)
+    subject_claim: Annotated[str, values.reading(values.text_value)] = "sub"
+    admin_claim: Annotated[str | None, values.reading(values.text_value)] = None
+    grants_claim: Annotated[str | None, values.reading(values.text_value)] = None
+    label: Annotated[str, values.reading(values.text_value)] = "your company account"
+
+    @model_validator(mode="after")
+    def _asks_for_an_id_token(self) -> OidcSection:
+        if "openid" not in self.scopes:
+            raise ValueError("scopes: openid must be one of them")
+        return self
+
+
 class AdminSection(Section):
     listen: Annotated[Address, values.reading(values.address)] = Address("127.0.0.1", 8081)
     key: Annotated[Secret | None, values.reading(values.admin_key)] = None
     hosts: tuple[Annotated[str, values.reading(values.host_name)], ...] = ()
     users_may_grant_all: Flag = False
-    public_url: Annotated[str | None, values.reading(values.public_url)] = None
+    public_url: Annotated[str | None, values.reading(values.pages_url)] = None
     jwt: tuple[JwtSection, ...] = ()
     embed_origins: tuple[Annotated[str, values.reading(values.origin)], ...] = ()
+    oidc: OidcSection | None = None
 
 
 class StoreTlsSection(Section):

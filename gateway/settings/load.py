@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -14,11 +15,24 @@ from gateway.policy_file.document import KEY, Document, DocumentFault, Fault, Pa
 from gateway.policy_file.model_faults import located, place
 from gateway.settings import values
 from gateway.settings.environment import overlay
-from gateway.settings.file_model import CredentialsSection, GatewayFile, JwtSection, StoreTlsSection, UpstreamSection
+from gateway.settings.file_model import CredentialsSection, GatewayFile, JwtSection, OidcSection, StoreTlsSection, UpstreamSection
 from gateway.settings.public_key import check_public_key
-from gateway.settings.shape import Address, AdminSettings, Credential, JwtIssuer, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.shape import (
+    Address,
+    AdminSettings,
+    Credential,
+    JwtIssuer,
+    LimitSettings,
+    OidcSettings,
+    Secret,
+    Settings,
+    StoreSettings,
+    TlsFiles,
+    UpstreamSettings,
+)
 
 _SECOND: Final = 1000
+_ALL_OPEN: Final = "an upstream has credentials, and these users could grant all that they open: name a grants_claim, or set admin.users_may_grant_all: true"
 _MOST_CREDENTIAL: Final = 16 * 1024  # bytes of a credential's file; no server takes a longer field
 
 
@@ -45,15 +59,18 @@ def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: b
     model, found = _validate(merged.data)
     secrets: dict[str, Secret] = {}
     keys: dict[int, Secret] = {}
+    client_secret: list[Secret] = []
     if model is not None:
         known = {found_fault.path for found_fault in found}
-        crossed = [*_contradictions(model), *((*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys)) if read_credentials else ())]
+        crossed = [*_contradictions(model)]
+        if read_credentials:
+            crossed += [*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys), *_oidc_secret(model, environ, client_secret)]
         found += [fault for fault in crossed if not any(_touches(about, bad) for about in (fault.path, *fault.about) for bad in known)]
     faults += [_placed(fault, document, str(path), merged.sources) for fault in found]
     faults += [fault for name, fault in merged.unknown.items() if name not in named]
     if faults or model is None:
         raise DocumentFault(list(dict.fromkeys(faults)))
-    return _settings(model, secrets, keys)
+    return _settings(model, secrets, _admin(model, keys, next(iter(client_secret), None)))
 
 
 def _credential_variables(data: Mapping[str, Any]) -> set[object]:
@@ -63,6 +80,8 @@ def _credential_variables(data: Mapping[str, Any]) -> set[object]:
     admin = data.get("admin")
     issuers = admin.get("jwt") if isinstance(admin, dict) else None
     named = [section.get("env") for section in sections if isinstance(section, dict)]
+    oidc = admin.get("oidc") if isinstance(admin, dict) else None
+    named += [oidc.get("client_secret_env")] if isinstance(oidc, dict) else []
     named += [issuer.get("secret_env") for issuer in issuers if isinstance(issuer, dict)] if isinstance(issuers, list) else []
     return {name for name in named if isinstance(name, str)}
 
@@ -127,8 +146,11 @@ def _contradictions(model: GatewayFile) -> Iterator[_Found]:
     if any(upstream.credentials for upstream in model.upstreams.values()) and not model.admin.users_may_grant_all:
         for number, issuer in enumerate(model.admin.jwt):
             if issuer.grants_claim is None:
-                why = "an upstream has credentials, and these users could grant all that they open: name a grants_claim, or set admin.users_may_grant_all: true"
-                yield _Found(("admin", "jwt", number), f"jwt: {why}", (("upstreams",), ("admin", "users_may_grant_all")))
+                yield _Found(("admin", "jwt", number), f"jwt: {_ALL_OPEN}", (("upstreams",), ("admin", "users_may_grant_all")))
+        if model.admin.oidc is not None and model.admin.oidc.grants_claim is None:
+            yield _Found(("admin", "oidc"), f"oidc: {_ALL_OPEN}", (("upstreams",), ("admin", "users_may_grant_all")))
+    if model.admin.oidc is not None and model.admin.public_url is None:
+        yield _Found(("admin", "oidc"), "oidc: this needs admin.public_url, to which the provider sends people back", (("admin", "public_url"),))
     for name, upstream in model.upstreams.items():
         at = ("upstreams", name)
         for own, key in ((model.listen, ("listen",)), (model.admin.listen, ("admin", "listen"))):
@@ -168,13 +190,26 @@ def _jwt_keys(model: GatewayFile, environ: Mapping[str, str], keys: dict[int, Se
         key = "secret_env" if issuer.secret_env is not None else "public_key_file"
         try:
             written = _credential_text(CredentialsSection.model_construct(env=issuer.secret_env, file=issuer.public_key_file), environ)
-            if issuer.secret_env is not None and len(written) < values.KEY_LENGTH:
-                raise ValueError(f"it is too short: at least {values.KEY_LENGTH} characters are needed")  # noqa: TRY301 - told as the rest
             if issuer.public_key_file is not None:
                 check_public_key(written, issuer.algorithms)
-            keys[number] = Secret(written)
+            keys[number] = Secret(written) if issuer.secret_env is None else values.signing_secret(written)
         except ValueError as error:
             yield _Found(("admin", "jwt", number, key), f"{key}: {issuer.secret_env or issuer.public_key_file} gives no key: {error}")
+
+
+def _oidc_secret(model: GatewayFile, environ: Mapping[str, str], secrets: list[Secret]) -> Iterator[_Found]:
+    """Fetch the secret that the OpenID provider knows us by into ``secrets``."""
+    oidc = model.admin.oidc
+    if oidc is None:
+        return
+    if find_spec("authlib") is None or find_spec("httpx2") is None:
+        yield _Found(("admin", "oidc"), "oidc: two packages are missing for it: pip install 'scopegate[oidc]'")
+    if oidc.client_secret_env is None:
+        return
+    try:
+        secrets.append(values.credential_value(_credential_text(CredentialsSection.model_construct(env=oidc.client_secret_env, file=None), environ)))
+    except ValueError as error:
+        yield _Found(("admin", "oidc", "client_secret_env"), f"client_secret_env: {oidc.client_secret_env} gives no secret: {error}")
 
 
 def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) -> str:
@@ -193,7 +228,7 @@ def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) ->
     return raw.decode("latin-1").removesuffix("\n").removesuffix("\r")
 
 
-def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[int, Secret]) -> Settings:
+def _settings(model: GatewayFile, secrets: Mapping[str, Secret], admin: AdminSettings) -> Settings:
     upstreams = {name: _upstream(name, section, secrets.get(name, Secret(""))) for name, section in model.upstreams.items()}
     return Settings(
         listen=model.listen,
@@ -201,7 +236,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[i
         workers=model.workers,
         policy=model.policy,
         trusted_proxies=model.trusted_proxies,
-        admin=_admin(model, keys),
+        admin=admin,
         store=StoreSettings(
             url=model.store.url,
             data_dir=model.store.data_dir,
@@ -232,10 +267,32 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[i
     )
 
 
-def _admin(model: GatewayFile, keys: Mapping[int, Secret]) -> AdminSettings:
+def _admin(model: GatewayFile, keys: Mapping[int, Secret], client_secret: Secret | None) -> AdminSettings:
     admin = model.admin
     issuers = [_issuer(section, keys.get(number)) for number, section in enumerate(admin.jwt)]
-    return AdminSettings(admin.listen, admin.key, _admin_hosts(model), admin.users_may_grant_all, admin.public_url or "", tuple(issuers), admin.embed_origins)
+    return AdminSettings(
+        listen=admin.listen,
+        key=admin.key,
+        hosts=_admin_hosts(model),
+        users_may_grant_all=admin.users_may_grant_all,
+        public_url=admin.public_url or "",
+        jwt=tuple(issuers),
+        embed_origins=admin.embed_origins,
+        oidc=None if admin.oidc is None else _oidc(admin.oidc, client_secret),
+    )
+
+
+def _oidc(section: OidcSection, client_secret: Secret | None) -> OidcSettings:
+    return OidcSettings(
+        issuer=section.issuer,
+        client_id=section.client_id,
+        client_secret=client_secret,
+        scopes=section.scopes,
+        subject_claim=section.subject_claim,
+        admin_claim=section.admin_claim or "",
+        grants_claim=section.grants_claim or "",
+        label=section.label,
+    )
 
 
 def _issuer(section: JwtSection, key: Secret | None) -> JwtIssuer:

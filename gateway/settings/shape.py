@@ -63,6 +63,22 @@ class JwtIssuer:
 
 
 @dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """The OpenID provider that people sign in with in a browser. ``client_secret`` is None for a public client; ``admin_claim`` and ``grants_claim`` are as
+    those of JwtIssuer; ``label`` is what the page calls the provider.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: Secret | None
+    scopes: tuple[str, ...]
+    subject_claim: str
+    admin_claim: str
+    grants_claim: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class AdminSettings:
     """The management port. ``key`` is None where none is configured: ``ensure_admin_key`` then makes one. ``hosts`` are further names that it answers to.
     ``public_url`` is where browsers reach it, without a final slash; ``embed_origins`` are the origins of pages that may show its pages in a frame."""
@@ -74,6 +90,7 @@ class AdminSettings:
     public_url: str = ""
     jwt: tuple[JwtIssuer, ...] = ()
     embed_origins: tuple[str, ...] = ()
+    oidc: OidcSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

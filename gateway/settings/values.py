@@ -20,6 +20,7 @@ from gateway.settings.shape import Address, Secret
 
 NOT_YET: Final = "not in this version"
 KEY_LENGTH: Final = 32  # least characters of the admin key, and of a secret that signs JWTs
+LEAST_VARIETY: Final = 8  # least different characters of such a secret
 JWT_ALGORITHMS: Final = ("HS256", "RS256", "ES256")
 
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
@@ -174,6 +175,32 @@ def public_url(written: str) -> str:
     _port(parts, 1)
     host_name(parts.hostname)
     return written.rstrip("/")
+
+
+def pages_url(written: str) -> str:
+    """``http(s)://HOST[:PORT]``: the pages stand at its root, and their cookie belongs to the whole host."""
+    found = public_url(written)
+    if found.count("/") > 2:
+        raise ValueError(f"{shown(written)} has a path: the pages stand at the root of a host of their own")
+    return found.lower()
+
+
+def oauth_scope(written: str) -> str:
+    """One scope (RFC 6749 section 3.3)."""
+    if not written or not all("!" <= character <= "~" and character not in '"\\' for character in written):
+        raise ValueError(f"{shown(written)} is no scope of OAuth: write one word, as in [openid, profile]")
+    return written
+
+
+def signing_secret(written: str) -> Secret:
+    """A secret that JWTs are signed with: long enough (RFC 7518 section 3.2), not of a few characters only, and no key of another kind."""
+    if len(written.encode("utf-8", "surrogateescape")) < KEY_LENGTH:
+        raise ValueError(f"it is too short: at least {KEY_LENGTH} characters are needed")
+    if len(set(written)) < LEAST_VARIETY:
+        raise ValueError("it is too simple: make one with openssl rand -base64 32")
+    if "-----BEGIN" in written:
+        raise ValueError("it is a key in PEM: name its public half as public_key_file")
+    return Secret(written)
 
 
 def https_url(written: str) -> str:

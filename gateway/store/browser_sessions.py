@@ -13,6 +13,7 @@ from gateway.store.server import Store
 
 _LINK: Final = "link"
 _SESSION: Final = "session"
+_ONCE: Final = "once"
 
 
 class _Kept(msgspec.Struct, array_like=True):
@@ -64,7 +65,12 @@ class RedisSessionStore:
             if not members:
                 return 0
             ended = await session.write(*(("DEL", self._keys.session(member.decode())) for member in members), ("ZREM", index, *members))
-        return sum(ended[:-1])
+        return sum(count for member, count in zip(members, ended, strict=False) if member.startswith(_SESSION.encode()))
+
+    async def once(self, name: bytes, lifetime_ms: int) -> bool:
+        async with self._store.session() as (session, _):
+            (done,) = await session.write(("SET", self._keys.session(_name(_ONCE, name)), "1", "NX", "PX", lifetime_ms))
+        return done is not None
 
     async def _keep(self, digest: bytes, kind: str, kept: BrowserSession, lifetime_ms: int) -> None:
         who, name = kept.principal, _name(kind, digest)

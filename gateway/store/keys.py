@@ -30,7 +30,7 @@ class Keys:
         return f"{self.prefix}owner:{subject}"
 
     def session(self, name: str) -> str:
-        """String: a browser session (``session:DIGEST``) or an unused sign-in link (``link:DIGEST``), until its end."""
+        """String: a browser session (``session:DIGEST``), an unused sign-in link (``link:DIGEST``), or what may be once (``once:DIGEST``), until its end."""
         return f"{self.prefix}{name}"
 
     def sessions(self, subject: str) -> str:

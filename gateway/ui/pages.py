@@ -57,7 +57,7 @@ class Pages:
 
     def _page(self, request: web.Request, template: str, facts: dict[str, Any], session: BrowserSession | None, status: int = 200) -> web.Response:
         response = aiohttp_jinja2.render_template(template, request, {"session": session, "via": SESSION, **facts}, status=status)
-        ancestors = f"'self' {session.embedded}" if session is not None and session.embedded else "'none'"
+        ancestors = self._callers.frame_ancestors(session)
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; form-action 'self'; "
             f"base-uri 'none'; frame-ancestors {ancestors}"

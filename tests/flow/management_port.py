@@ -14,6 +14,7 @@ from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
 from gateway.management.callers import Callers
 from gateway.management.key_sets import KeySets
+from gateway.management.oidc import OpenIdProvider
 from gateway.management.server import ManagementServer
 from gateway.management.user_tokens import UserTokens
 from gateway.observe.metrics import Counters
@@ -23,6 +24,7 @@ from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 from gateway.ui.pages import Pages
+from gateway.ui.sign_in_pages import SignInPages
 
 KEY = "test-admin-key-0123456789abcdef0123456789"
 POLICY = b"""\
@@ -84,8 +86,11 @@ class Port:
             writer.close()
         head, _, body = received.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
-        fields = dict(line.split(": ", 1) for line in lines[1:])
-        return Answer(int(lines[0].split(" ")[1]), {name.lower(): value for name, value in fields.items()}, body)
+        fields: dict[str, str] = {}
+        for name, value in (line.split(": ", 1) for line in lines[1:]):
+            # A line each for a field that stands several times, as Set-Cookie may.
+            fields[name.lower()] = f"{fields[name.lower()]}\n{value}" if name.lower() in fields else value
+        return Answer(int(lines[0].split(" ")[1]), fields, body)
 
     async def make(self, **fields: Any) -> dict[str, Any]:
         """A new token, as the API tells of it: ``{"token": …, "secret": …}``."""
@@ -100,17 +105,25 @@ class Port:
 
 
 @asynccontextmanager
-async def management_port(store: Store, hosts: Sequence[str] = (), issuers: Sequence[JwtIssuer] = ()) -> AsyncIterator[Port]:
+async def management_port(
+    store: Store,
+    hosts: Sequence[str] = (),
+    issuers: Sequence[JwtIssuer] = (),
+    public_url: str = "",
+    embed_origins: Sequence[str] = (),
+    provider: OpenIdProvider | None = None,
+) -> AsyncIterator[Port]:
     """A management port on 127.0.0.1."""
     counters = Counters()
     issuance = Issuance(RedisTokenRegister(store), "sgt", by=ON_THE_COMMAND_LINE)
     port = Port(0, counters, issuance)
     sign_in = SignIn(RedisSessionStore(store))
-    callers = Callers(Secret(KEY), UserTokens(issuers, KeySets(issuers)), sign_in)
+    callers = Callers(Secret(KEY), UserTokens(issuers, KeySets(issuers)), sign_in, public_url, embed_origins)
     app = build_management(
         issuance=issuance, sign_in=sign_in, callers=callers, policy=lambda: port.policy, counters=counters, readiness=port.ready, hosts=hosts
     )
     Pages(issuance, callers, lambda: port.policy).add_to(app)
+    SignInPages(sign_in, callers, provider).add_to(app)
     server = ManagementServer(app)
     await server.start("127.0.0.1", 0)
     port.port = server.addresses[0][1]

@@ -92,6 +92,13 @@ def test_the_default_in_the_docs_is_the_true_one(key: str, tmp_path: Path) -> No
         base = _nested(["upstreams", "NAME", "credentials", "env"], "STRONG")
         base["upstreams"]["api"]["credentials"]["header"] = written  # type: ignore[index]
         plain = _nested(["upstreams", "NAME", "credentials", "env"], "STRONG")
+    elif "oidc" in path:
+        needed = {"admin": {"public_url": "https://tokens.example", "oidc": {"issuer": "https://login.example", "client_id": "scopegate"}}}
+        plain = {"upstreams": UPSTREAM, **needed}
+        base = {
+            "upstreams": UPSTREAM,
+            "admin": {**needed["admin"], "oidc": {**needed["admin"]["oidc"], path[-1]: ["openid"] if path[-1] == "scopes" else written}},
+        }  # type: ignore[dict-item]
     else:
         base, plain = _nested(path, written), {"upstreams": UPSTREAM}
     environ = {"STRONG": "Bearer x"}
