@@ -5,11 +5,24 @@ Here are the settings as they are handed on. Whoever reads them imports ``gatewa
 
 from __future__ import annotations
 
-from gateway.settings.shape import Address, AdminSettings, Credential, JwtIssuer, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.shape import (
+    Address,
+    AdminSettings,
+    AuditSettings,
+    Credential,
+    JwtIssuer,
+    LimitSettings,
+    Secret,
+    Settings,
+    StoreSettings,
+    TlsFiles,
+    UpstreamSettings,
+)
 
 __all__ = [
     "Address",
     "AdminSettings",
+    "AuditSettings",
     "Credential",
     "JwtIssuer",
     "LimitSettings",

@@ -16,7 +16,19 @@ from gateway.settings import values
 from gateway.settings.environment import overlay
 from gateway.settings.file_model import CredentialsSection, GatewayFile, JwtSection, StoreTlsSection, UpstreamSection
 from gateway.settings.public_key import check_public_key
-from gateway.settings.shape import Address, AdminSettings, Credential, JwtIssuer, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.shape import (
+    Address,
+    AdminSettings,
+    AuditSettings,
+    Credential,
+    JwtIssuer,
+    LimitSettings,
+    Secret,
+    Settings,
+    StoreSettings,
+    TlsFiles,
+    UpstreamSettings,
+)
 
 _SECOND: Final = 1000
 _MOST_CREDENTIAL: Final = 16 * 1024  # bytes of a credential's file; no server takes a longer field
@@ -229,6 +241,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[i
         drain_timeout_s=model.drain_timeout / _SECOND,
         errors=model.errors,
         cache_records=model.cache.records,
+        audit=AuditSettings(model.audit.key_file),
     )
 
 
