@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.settings.key_file import read_key
+from gateway.policy_file.document import DocumentFault, Fault
+from gateway.settings.key_file import KeyUnusable, read_key
 from gateway.settings.shape import Secret, Settings
 
 _FILE: Final = "admin.key"
@@ -18,4 +19,7 @@ def ensure_admin_key(settings: Settings) -> Secret:
     """
     if settings.admin.key is not None:
         return settings.admin.key
-    return read_key(settings.store.data_dir / _FILE, _ADVICE, make=True)
+    try:
+        return read_key(settings.store.data_dir / _FILE, _ADVICE, make=True)
+    except KeyUnusable as why:
+        raise DocumentFault([Fault(str(why.path), 0, 0, why.message)]) from None

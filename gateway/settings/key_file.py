@@ -8,17 +8,25 @@ import secrets
 from pathlib import Path
 from typing import Final
 
-from gateway.policy_file.document import DocumentFault, Fault
-from gateway.settings import values
 from gateway.settings.shape import Secret
 
+KEY_LENGTH: Final = 32  # least characters of a key
 _LONGEST: Final = 4096  # bytes
+
+
+class KeyUnusable(Exception):
+    """A key's file can't be used: ``path``, and ``message``, which says why and what to do."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+        self.message = message
 
 
 def read_key(path: Path, advice: str, *, make: bool) -> Secret:
     """The key in a file, which is made if it is not there and ``make`` says so. ``advice`` is told where it can't be: "the … can't be kept here".
 
-    DocumentFault with one plain line if it can't be read or made, if it is too short, or if every user of the machine may read it.
+    KeyUnusable if it can't be read or made, if it is too short, or if every user of the machine may read it.
     """
     try:
         if make and not path.exists():
@@ -28,13 +36,22 @@ def read_key(path: Path, advice: str, *, make: bool) -> Secret:
             written = file.read(_LONGEST).decode("latin-1")
     except OSError as error:
         what, todo = advice.split(": ", 1)
-        raise _fault(path, f"{what} ({os.strerror(error.errno or 0).lower()}): {todo}") from None
+        raise KeyUnusable(path, f"{what} ({os.strerror(error.errno or 0).lower()}): {todo}") from None
     if mode & 0o007:
-        raise _fault(path, "every user of this machine may use this file: chmod 600 it, or delete it for a new key")
+        raise KeyUnusable(path, "every user of this machine may use this file: chmod 600 it, or delete it for a new key")
     try:
-        return values.admin_key(written.removesuffix("\n"))
+        return key_of(written.removesuffix("\n"))
     except ValueError as error:
-        raise _fault(path, f"{error}; delete the file for a new one") from None
+        raise KeyUnusable(path, f"{error}; delete the file for a new one") from None
+
+
+def key_of(written: str) -> Secret:
+    """A key of at least 32 printable ASCII characters without blanks. ValueError says what is wrong."""
+    if len(written) < KEY_LENGTH:
+        raise ValueError(f"the key is too short: at least {KEY_LENGTH} characters are needed")
+    if not all("!" <= character <= "~" for character in written):
+        raise ValueError("the key may hold only printable ASCII characters, no blanks")
+    return Secret(written)
 
 
 def _make(path: Path) -> None:
@@ -52,7 +69,3 @@ def _make(path: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink()
-
-
-def _fault(path: Path, message: str) -> DocumentFault:
-    return DocumentFault([Fault(str(path), 0, 0, message)])

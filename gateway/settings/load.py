@@ -15,6 +15,7 @@ from gateway.policy_file.model_faults import located, place
 from gateway.settings import values
 from gateway.settings.environment import overlay
 from gateway.settings.file_model import CredentialsSection, GatewayFile, JwtSection, StoreTlsSection, UpstreamSection
+from gateway.settings.key_file import KEY_LENGTH
 from gateway.settings.public_key import check_public_key
 from gateway.settings.shape import (
     Address,
@@ -180,8 +181,8 @@ def _jwt_keys(model: GatewayFile, environ: Mapping[str, str], keys: dict[int, Se
         key = "secret_env" if issuer.secret_env is not None else "public_key_file"
         try:
             written = _credential_text(CredentialsSection.model_construct(env=issuer.secret_env, file=issuer.public_key_file), environ)
-            if issuer.secret_env is not None and len(written) < values.KEY_LENGTH:
-                raise ValueError(f"it is too short: at least {values.KEY_LENGTH} characters are needed")  # noqa: TRY301 - told as the rest
+            if issuer.secret_env is not None and len(written) < KEY_LENGTH:
+                raise ValueError(f"it is too short: at least {KEY_LENGTH} characters are needed")  # noqa: TRY301 - told as the rest
             if issuer.public_key_file is not None:
                 check_public_key(written, issuer.algorithms)
             keys[number] = Secret(written)

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.core.audit import AuditEntry, Head, Signer, Written, chained, follow, genesis
-from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
-from gateway.settings.key_file import read_key
+from gateway.settings.key_file import KeyUnusable, read_key
 from gateway.store.connection import StoreOptions
 from gateway.store.identity import StoreIdentity
 from gateway.store.keys import Keys
@@ -54,8 +53,8 @@ class AuditChain:
             shared = self._options.audit_key_file
             try:
                 key = read_key(shared or self._options.data_dir / "audit.key", _SHARED_KEY if shared else _OWN_KEY, make=shared is None)
-            except DocumentFault as fault:
-                raise StoreUnavailable(str(fault.faults[0])) from None
+            except KeyUnusable as why:
+                raise StoreUnavailable(str(why)) from None
             self._key = key.reveal().encode()
 
     def signer(self) -> Signer:
