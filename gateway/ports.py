@@ -5,10 +5,11 @@ Every method of a store port may raise StoreUnavailable; the engine turns it int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
-from gateway.core.principal import Principal
+from gateway.core.audit import AuditEntry
+from gateway.core.principal import NOBODY, Actor, Principal
 from gateway.core.route import RateLimit
 from gateway.core.token_record import LiveRecord, TokenRecord
 
@@ -127,25 +128,53 @@ class Changed(NamedTuple):
     reach: Reach = Reach(0, 0)
 
 
-class TokenRegister(Protocol):
-    """Whole records: written by create and change, read by people. An answered change survives a crash of the store's server."""
+class AuditLog(Protocol):
+    """Who did what. Nothing that was written is ever changed; what was noted when the call returns survives a crash of the store's server."""
 
-    async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int) -> Changed:
+    async def note(self, entry: AuditEntry) -> None:
+        """Write one entry."""
+
+
+class AuditPage(NamedTuple):
+    """One page of the audit log, newest first, each entry as people are shown it; ``next`` is an opaque cursor, "" at the end."""
+
+    items: list[dict[str, Any]]
+    next: str
+
+
+class AuditTrail(Protocol):
+    """The audit log as people read it."""
+
+    async def page(self, *, cursor: str, limit: int, wanted: Mapping[str, str]) -> AuditPage:
+        """Up to ``limit`` entries from ``cursor`` on, newest first, those whose fields are as ``wanted``. A page may be short, even empty, and yet have a
+        next one. ValueError where the cursor is not one of ours."""
+
+
+class TokenRegister(Protocol):
+    """Whole records: written by create and change, read by people. An answered change survives a crash of the store's server.
+
+    Each change is in the audit log, with who made it (``by``): either both are made or neither. A repeat that changes nothing is not noted.
+    """
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Write an entry of the audit log, of what spans several tokens."""
+
+    async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int, by: Actor = NOBODY) -> Changed:
         """Make the token, unless our clock (``clock_ms``, Unix milliseconds) and the store's differ by more than ``max_skew_ms``."""
 
-    async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int) -> Changed:
+    async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int, by: Actor = NOBODY) -> Changed:
         """A new secret; the old one works on for ``overlap_ms``, never past the token's expiry."""
 
-    async def revoke(self, token_id: str) -> Changed:
+    async def revoke(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """End the token for good."""
 
-    async def suspend(self, token_id: str) -> Changed:
+    async def suspend(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """Stop the token until it is resumed."""
 
-    async def resume(self, token_id: str) -> Changed:
+    async def resume(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """Let a suspended token work again."""
 
-    async def rename(self, token_id: str, *, name: str | None, description: str | None) -> Changed:
+    async def rename(self, token_id: str, *, name: str | None, description: str | None, by: Actor = NOBODY) -> Changed:
         """Change what people read of it."""
 
     async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:

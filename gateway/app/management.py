@@ -8,8 +8,10 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
+from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
-from gateway.core.principal import NOBODY
+from gateway.core.principal import NOBODY, ON_ITS_OWN
+from gateway.flow.audit_backlog import AuditBacklog
 from gateway.flow.issuance import Issuance
 from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
@@ -21,6 +23,7 @@ from gateway.management.user_tokens import UserTokens
 from gateway.observe.metrics import Counters, Overview
 from gateway.ports import StoreUnavailable
 from gateway.settings import Secret, Settings
+from gateway.store.audit_log import RedisAuditLog
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
 from gateway.store.server import Store
@@ -30,6 +33,7 @@ from gateway.ui.sign_in_pages import RETURN, SignInPages
 
 LOG: Final = logging.getLogger("scopegate")
 _END_S: Final = 2.0
+_LAST_NOTES_S: Final = 0.5
 _STORE_WATCH_S: Final = 0.25
 _FAILED: Final = 2  # in a row: what the first one tells may be of the connection that broke, the second says why there is no other
 
@@ -44,6 +48,8 @@ class ManagementApp:
         self._store = Store(options)
         self._store.identity.load()  # the supervisor has checked the store
         sign_in = SignIn(RedisSessionStore(self._store))
+        audit = RedisAuditLog(self._store)
+        self._backlog = AuditBacklog(audit)
         self._keys = KeySets(settings.admin.jwt)
         issuance = Issuance(RedisTokenRegister(self._store), settings.token_prefix, by=NOBODY)
         users = UserTokens(settings.admin.jwt, self._keys)
@@ -58,21 +64,27 @@ class ManagementApp:
             policy=lambda: self._policy,
             counters=self.counters,
             readiness=self._not_ready,
+            audit=audit,
+            trail=audit,
+            refused=self._backlog.add_refused,
+            trusted_proxies=settings.trusted_proxies,
             hosts=settings.admin.hosts,
             overview=overview,
         )
         Pages(issuance, callers, lambda: self._policy).add_to(app)
-        SignInPages(sign_in, callers, provider).add_to(app)
+        SignInPages(sign_in, callers, provider, audit).add_to(app)
         self._server = ManagementServer(app)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, listener: socket.socket) -> None:
         """Take calls from a listening socket."""
         await self._server.start(sock=listener)
-        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._tell_of_store(), *(read() for read in self._reading))]
+        reading = (read() for read in self._reading)
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._tell_of_store(), self._backlog.run(), *reading)]
 
     def use(self, policy: Policy) -> None:
         """New tokens follow this policy from now on."""
+        self._backlog.add(AuditEntry("policy.reload", ON_ITS_OWN, details={"old": self._policy.hash, "new": policy.hash}))
         self._policy = policy
 
     def count(self) -> Counters:
@@ -84,6 +96,7 @@ class ManagementApp:
         await self._server.close(_END_S if within_s is None else within_s)
         for task in self._tasks:
             task.cancel()
+        await self._backlog.finish(_LAST_NOTES_S)
         await self._store.close()
 
     async def _not_ready(self) -> Sequence[str]:

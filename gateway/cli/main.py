@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
+from gateway.cli.audit import audit_app, report_command
 from gateway.cli.demo import demo_command
 from gateway.cli.doctor import doctor_command
 from gateway.cli.policy import policy_app
@@ -21,6 +22,8 @@ app.command("doctor")(doctor_command)
 app.add_typer(token_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)
+app.add_typer(audit_app)
+app.command("report")(report_command)
 
 
 def _version(asked: bool) -> None:

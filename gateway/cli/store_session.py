@@ -20,7 +20,7 @@ from gateway.store.token_register import RedisTokenRegister
 
 def options_of(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptions:
     """How the configured store is reached."""
-    return store_options(settings.store, embedded.url if embedded else "")
+    return store_options(settings.store, embedded.url if embedded else "", settings.audit.key_file)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ ADMIN_KEY: Final = "admin_key"
 JWT: Final = "jwt"
 SESSION: Final = "session"
 COMMAND: Final = "command"  # the command line, on the store itself
+PROCESS: Final = "process"  # the gateway by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,4 +45,5 @@ class Actor:
     request_id: str = ""
 
 
+ON_ITS_OWN: Final = Actor(Principal("gateway", admin=True, via=PROCESS))
 NOBODY: Final = Actor(Principal("", admin=False, via="", grants=GrantSet({})))

@@ -13,6 +13,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
 from gateway.core.principal import COMMAND, Actor, Principal
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
@@ -172,6 +173,7 @@ class Issuance:
                 max_per_owner=policy.max_per_owner,
                 clock_ms=self._clock_ms(),
                 max_skew_ms=MAX_SKEW_MS,
+                by=self._by,
             )
             if changed.outcome != "taken":
                 break
@@ -203,7 +205,7 @@ class Issuance:
         if new_name is None and new_description is None:
             return await self.get(token_id)
         await self._may_change(token_id)
-        return self._done(await self._register.rename(token_id, name=new_name, description=new_description), token_id)
+        return self._done(await self._register.rename(token_id, name=new_name, description=new_description, by=self._by), token_id)
 
     async def regenerate(self, token_id: str, overlap_s: int = 0) -> Issued:
         """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry."""
@@ -212,25 +214,25 @@ class Issuance:
         _refuse_invalid(faults)
         await self._may_change(token_id)
         text = make_text(self._prefix, token_id, self._random)
-        changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000)
+        changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000, self._by)
         return Issued(self._done(changed, token_id), text, changed.reach)
 
     async def revoke(self, token_id: str) -> Ended:
         """End the token for good. Once more does nothing."""
         await self._may_change(token_id)
-        changed = await self._register.revoke(token_id)
+        changed = await self._register.revoke(token_id, self._by)
         return Ended(self._done(changed, token_id), changed.reach)
 
     async def suspend(self, token_id: str) -> Ended:
         """Stop the token until it is resumed; its expiry goes on. Once more does nothing."""
         await self._may_change(token_id)
-        changed = await self._register.suspend(token_id)
+        changed = await self._register.suspend(token_id, self._by)
         return Ended(self._done(changed, token_id), changed.reach)
 
     async def resume(self, token_id: str) -> TokenRecord:
         """Let a suspended token work again. Of an active one does nothing."""
         await self._may_change(token_id)
-        return self._done(await self._register.resume(token_id), token_id)
+        return self._done(await self._register.resume(token_id, self._by), token_id)
 
     async def revoke_owner(self, owner: str) -> OwnerEnded:
         """End all tokens of one who leaves. Tokens made meanwhile are ended too, and those that were revoked before once more: who asks again may not
@@ -258,6 +260,7 @@ class Issuance:
                     outcomes = await asyncio.gather(*map(end, new[begin : begin + _AT_ONCE]), return_exceptions=True)
                     for fault in (outcome for outcome in outcomes if outcome is not None):
                         raise fault
+            await self._register.note(AuditEntry("owner.revoke", self._by, owner=owner, details={"tokens": len(ended)}))
         except StoreUnavailable as why:
             raise StoreUnavailable(str(why), written=why.written or bool(ended)) from why
         return OwnerEnded(ended, min(reaches, key=lambda reach: reach.nodes_confirmed - reach.nodes, default=Reach(0, 0)))

@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from aiohttp import web
 
+from gateway.core.audit import AuditEntry
+from gateway.core.client_address import Network
 from gateway.core.policy import Policy
 from gateway.flow.issuance import Issuance
 from gateway.flow.sign_in import SignIn
+from gateway.management.audit import PATH as AUDIT
+from gateway.management.audit import AuditCalls
 from gateway.management.callers import Callers
 from gateway.management.guard import Guard
 from gateway.management.health import Health
@@ -16,6 +20,7 @@ from gateway.management.payload import MAX_BODY
 from gateway.management.sign_in import SignInCalls
 from gateway.management.tokens import TokenCalls
 from gateway.observe.metrics import Counters, Overview
+from gateway.ports import AuditLog, AuditTrail
 
 
 def build_management(
@@ -26,6 +31,10 @@ def build_management(
     policy: Callable[[], Policy],
     counters: Counters,
     readiness: Callable[[], Awaitable[Sequence[str]]],
+    audit: AuditLog,
+    trail: AuditTrail,
+    refused: Callable[[AuditEntry], None] = lambda _: None,
+    trusted_proxies: Sequence[Network] = (),
     hosts: Collection[str] = (),
     overview: Callable[[], Awaitable[Overview]] | None = None,
 ) -> web.Application:
@@ -33,12 +42,15 @@ def build_management(
 
     ``policy`` gives the policy in force at each call. ``readiness`` gives the reasons, as plain lines without address or secret, why the gateway
     is not ready, none if it is. ``hosts`` are names that the port answers to besides its own address and localhost. ``overview`` tells of the
-    other processes of this node, whose counts /metrics adds to ``counters``; None where there are none.
+    other processes of this node, whose counts /metrics adds to ``counters``; None where there are none. ``audit`` is written, ``trail`` is read,
+    ``refused`` is given an entry for each refused call; ``trusted_proxies`` are believed where a call comes from.
     """
-    app = web.Application(middlewares=[Guard(callers, hosts, counters).middleware()], client_max_size=MAX_BODY)
+    app = web.Application(
+        middlewares=[Guard(callers, hosts, counters, trusted_proxies=trusted_proxies, refused=refused).middleware()], client_max_size=MAX_BODY
+    )
     health = Health(policy, readiness, counters, overview or _alone)
     tokens = TokenCalls(issuance, policy)
-    doors = SignInCalls(sign_in, callers)
+    doors = SignInCalls(sign_in, callers, audit)
     one = "/api/v1/tokens/{id:[0-9A-Za-z]{12}}"
     app.router.add_get("/healthz", health.alive)
     app.router.add_get("/readyz", health.ready)
@@ -51,6 +63,7 @@ def build_management(
     app.router.add_post(f"{one}/regenerate", tokens.regenerate)
     app.router.add_post(f"{one}/suspend", tokens.suspend)
     app.router.add_post(f"{one}/resume", tokens.resume)
+    app.router.add_get(AUDIT, AuditCalls(trail).list)
     app.router.add_post("/api/v1/sign-in-links", doors.offer)
     app.router.add_post("/api/v1/sign-out", doors.leave)
     return app

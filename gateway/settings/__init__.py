@@ -8,6 +8,7 @@ from __future__ import annotations
 from gateway.settings.shape import (
     Address,
     AdminSettings,
+    AuditSettings,
     Credential,
     JwtIssuer,
     LimitSettings,
@@ -22,6 +23,7 @@ from gateway.settings.shape import (
 __all__ = [
     "Address",
     "AdminSettings",
+    "AuditSettings",
     "Credential",
     "JwtIssuer",
     "LimitSettings",

@@ -122,6 +122,10 @@ class StoreSection(Section):
     tls: StoreTlsSection = StoreTlsSection()
 
 
+class AuditSection(Section):
+    key_file: Annotated[Path | None, values.reading(values.file_path)] = None
+
+
 class LimitsSection(Section):
     request_line: Annotated[int, values.size("256B", "1MiB")] = 8 * _KIB
     head: Annotated[int, values.size("1KiB", "16MiB")] = 32 * _KIB
@@ -173,6 +177,7 @@ class GatewayFile(Section):
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, values.reading(values.network)], ...] = ()
     admin: AdminSection = AdminSection()
     store: StoreSection = StoreSection()
+    audit: AuditSection = AuditSection()
     limits: LimitsSection = LimitsSection()
     upstreams: dict[Annotated[str, values.reading(values.upstream_name)], UpstreamSection] = {}
     default_upstream: Annotated[str | None, values.reading(values.text)] = None

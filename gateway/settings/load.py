@@ -20,6 +20,7 @@ from gateway.settings.public_key import check_public_key
 from gateway.settings.shape import (
     Address,
     AdminSettings,
+    AuditSettings,
     Credential,
     JwtIssuer,
     LimitSettings,
@@ -264,6 +265,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], admin: AdminSet
         drain_timeout_s=model.drain_timeout / _SECOND,
         errors=model.errors,
         cache_records=model.cache.records,
+        audit=AuditSettings(model.audit.key_file),
     )
 
 

@@ -122,6 +122,13 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """``key_file`` holds the key that signs the audit log; None where each node has its own, in ``data_dir``."""
+
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LimitSettings:
     """Limits on a client: sizes in bytes, times in seconds, ``headers`` a number of fields."""
 
@@ -184,3 +191,4 @@ class Settings:
     drain_timeout_s: float
     errors: str
     cache_records: int
+    audit: AuditSettings = AuditSettings()

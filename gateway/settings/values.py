@@ -16,11 +16,11 @@ from pydantic import BeforeValidator
 
 from gateway.policy_file.document import shown
 from gateway.policy_file.units import duration_ms, size_bytes, truth, whole_number
+from gateway.settings.key_file import KEY_LENGTH, key_of
 from gateway.settings.shape import Address, Secret
 
 NOT_YET: Final = "not in this version"
-KEY_LENGTH: Final = 32  # least characters of the admin key, and of a secret that signs JWTs
-LEAST_VARIETY: Final = 8  # least different characters of such a secret
+LEAST_VARIETY: Final = 8  # least different characters of a secret that signs JWTs
 JWT_ALGORITHMS: Final = ("HS256", "RS256", "ES256")
 
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
@@ -272,11 +272,7 @@ def network(written: str) -> IPv4Network | IPv6Network:
 
 def admin_key(written: str) -> Secret:
     """At least 32 printable ASCII characters without blanks: it travels in ``Authorization``."""
-    if len(written) < KEY_LENGTH:
-        raise ValueError(f"the key is too short: at least {KEY_LENGTH} characters are needed")
-    if not all("!" <= character <= "~" for character in written):
-        raise ValueError("the key may hold only printable ASCII characters, no blanks")
-    return Secret(written)
+    return key_of(written)
 
 
 def credential_value(written: str) -> Secret:

@@ -6,7 +6,7 @@ from __future__ import annotations
 class Keys:
     """Key names below one prefix (``store.prefix``, "sg:" unless set)."""
 
-    __slots__ = ("confirmed", "ids", "last_used", "live_prefix", "meta", "prefix", "workers")
+    __slots__ = ("audit", "confirmed", "ids", "last_used", "live_prefix", "meta", "prefix", "workers")
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -14,6 +14,7 @@ class Keys:
         self.ids = f"{prefix}ids"  # sorted set: token id by time of creation
         self.workers = f"{prefix}workers"  # sorted set: NODE/WORKER by the time until which it may trust its cache
         self.confirmed = f"{prefix}confirmed"  # channel: "ID VERSION NODE/WORKER" when a worker has dropped what a change made wrong
+        self.audit = f"{prefix}audit"  # stream: the audit log, each entry with its number, text, hash, signature and key
         self.live_prefix = f"{prefix}live:"
         self.last_used = f"{prefix}use:last"  # sorted set: token id by time of last use
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 import aiohttp_jinja2
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from gateway.core.audit import AuditEntry
 from gateway.flow.sign_in import SIGN_IN, SignIn
 from gateway.management.callers import Callers
-from gateway.management.guard import as_problem, request_id_of
+from gateway.management.guard import ACTOR, as_problem, request_id_of
 from gateway.management.oidc import OpenIdProvider
 from gateway.management.problem import Problem
-from gateway.ports import BrowserSession
+from gateway.ports import AuditLog, BrowserSession
 
 PROVIDER: Final = f"{SIGN_IN}/oidc"
 RETURN: Final = f"{PROVIDER}/callback"
@@ -24,9 +26,10 @@ _NO_SCRIPTS: Final = "default-src 'none'; style-src 'self'; img-src 'self'; font
 class SignInPages:
     """The handlers. ``provider`` is None where none is configured."""
 
-    def __init__(self, sign_in: SignIn, callers: Callers, provider: OpenIdProvider | None) -> None:
+    def __init__(self, sign_in: SignIn, callers: Callers, provider: OpenIdProvider | None, audit: AuditLog) -> None:
         self._sign_in = sign_in
         self._callers = callers
+        self._audit = audit
         self._provider = provider
 
     def add_to(self, app: web.Application) -> None:
@@ -75,11 +78,15 @@ class SignInPages:
         return self._provider
 
     async def _onward(self, request: web.Request, entered: tuple[str, BrowserSession]) -> web.StreamResponse:
+        session = entered[1]
+        details = {"embedded_in": session.embedded} if session.embedded else {}
+        actor = replace(request[ACTOR], principal=session.principal)
+        await self._audit.note(AuditEntry("session.sign_in", actor, owner=session.principal.subject, details=details))
         before = self._callers.session_id(request)
         if before:
             await self._sign_in.leave(before)
         # No redirect: after one that another site's page began, the browser would keep the Strict cookie back. The page that it gets instead is ours.
-        response = self._page(request, "signing_in.html", {}, entered[1])
+        response = self._page(request, "signing_in.html", {}, session)
         self._callers.set_cookie(response, *entered)
         return response
 

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from gateway.core.client_address import Network
 from gateway.core.policy import Policy
+from gateway.flow.audit_backlog import AuditBacklog
 from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
 from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
@@ -20,6 +22,7 @@ from gateway.management.user_tokens import UserTokens
 from gateway.observe.metrics import Counters
 from gateway.policy_file.load import parse_policy
 from gateway.settings import JwtIssuer, Secret
+from gateway.store.audit_log import RedisAuditLog
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
@@ -57,6 +60,7 @@ class Port:
         self.counters = counters
         self.issuance = issuance
         self.reasons: list[str] = []
+        self.backlog: AuditBacklog | None = None
         self.policy: Policy = parse_policy(POLICY, "policy.yaml")
         self.fails: Callable[[], None] | None = None
         self.waits: Callable[[], Awaitable[list[str]]] | None = None
@@ -112,6 +116,7 @@ async def management_port(
     public_url: str = "",
     embed_origins: Sequence[str] = (),
     provider: OpenIdProvider | None = None,
+    trusted_proxies: Sequence[Network] = (),
 ) -> AsyncIterator[Port]:
     """A management port on 127.0.0.1."""
     counters = Counters()
@@ -119,11 +124,23 @@ async def management_port(
     port = Port(0, counters, issuance)
     sign_in = SignIn(RedisSessionStore(store))
     callers = Callers(Secret(KEY), UserTokens(issuers, KeySets(issuers)), sign_in, public_url, embed_origins)
+    audit = RedisAuditLog(store)
+    port.backlog = backlog = AuditBacklog(audit)
     app = build_management(
-        issuance=issuance, sign_in=sign_in, callers=callers, policy=lambda: port.policy, counters=counters, readiness=port.ready, hosts=hosts
+        issuance=issuance,
+        sign_in=sign_in,
+        callers=callers,
+        policy=lambda: port.policy,
+        counters=counters,
+        readiness=port.ready,
+        audit=audit,
+        trail=audit,
+        refused=backlog.add_refused,
+        trusted_proxies=trusted_proxies,
+        hosts=hosts,
     )
     Pages(issuance, callers, lambda: port.policy).add_to(app)
-    SignInPages(sign_in, callers, provider).add_to(app)
+    SignInPages(sign_in, callers, provider, audit).add_to(app)
     server = ManagementServer(app)
     await server.start("127.0.0.1", 0)
     port.port = server.addresses[0][1]
