@@ -10,6 +10,7 @@ from typing import Final
 
 from gateway.core.policy import Policy
 from gateway.core.principal import NOBODY
+from gateway.flow.holding import Holding
 from gateway.flow.issuance import Issuance
 from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
@@ -22,8 +23,11 @@ from gateway.ports import StoreUnavailable
 from gateway.settings import Secret, Settings
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
+from gateway.store.limit_store import RedisLimitStore
+from gateway.store.once_store import RedisOnceStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
+from gateway.store.token_store import RedisTokenStore
 from gateway.ui.pages import Pages
 
 LOG: Final = logging.getLogger("scopegate")
@@ -53,6 +57,10 @@ class ManagementApp:
             policy=lambda: self._policy,
             counters=self.counters,
             readiness=self._not_ready,
+            once=RedisOnceStore(self._store),
+            holding=Holding(RedisTokenStore(self._store), settings.token_prefix),
+            limits=RedisLimitStore(self._store),
+            clients=settings.admin.introspection,
             hosts=settings.admin.hosts,
             overview=overview,
         )

@@ -5,12 +5,25 @@ Here are the settings as they are handed on. Whoever reads them imports ``gatewa
 
 from __future__ import annotations
 
-from gateway.settings.shape import Address, AdminSettings, Credential, JwtIssuer, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.shape import (
+    Address,
+    AdminSettings,
+    Credential,
+    IntrospectionClient,
+    JwtIssuer,
+    LimitSettings,
+    Secret,
+    Settings,
+    StoreSettings,
+    TlsFiles,
+    UpstreamSettings,
+)
 
 __all__ = [
     "Address",
     "AdminSettings",
     "Credential",
+    "IntrospectionClient",
     "JwtIssuer",
     "LimitSettings",
     "Secret",

@@ -70,6 +70,11 @@ class JwtSection(Section):
         return self
 
 
+class IntrospectionSection(Section):
+    client_id: Annotated[str, values.reading(values.text_value)]
+    secret_env: Annotated[str, values.reading(values.text_value)]
+
+
 class AdminSection(Section):
     listen: Annotated[Address, values.reading(values.address)] = Address("127.0.0.1", 8081)
     key: Annotated[Secret | None, values.reading(values.admin_key)] = None
@@ -78,6 +83,7 @@ class AdminSection(Section):
     public_url: Annotated[str | None, values.reading(values.public_url)] = None
     jwt: tuple[JwtSection, ...] = ()
     embed_origins: tuple[Annotated[str, values.reading(values.origin)], ...] = ()
+    introspection: tuple[IntrospectionSection, ...] = ()
 
 
 class StoreTlsSection(Section):

@@ -16,7 +16,19 @@ from gateway.settings import values
 from gateway.settings.environment import overlay
 from gateway.settings.file_model import CredentialsSection, GatewayFile, JwtSection, StoreTlsSection, UpstreamSection
 from gateway.settings.public_key import check_public_key
-from gateway.settings.shape import Address, AdminSettings, Credential, JwtIssuer, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.shape import (
+    Address,
+    AdminSettings,
+    Credential,
+    IntrospectionClient,
+    JwtIssuer,
+    LimitSettings,
+    Secret,
+    Settings,
+    StoreSettings,
+    TlsFiles,
+    UpstreamSettings,
+)
 
 _SECOND: Final = 1000
 _MOST_CREDENTIAL: Final = 16 * 1024  # bytes of a credential's file; no server takes a longer field
@@ -45,15 +57,23 @@ def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: b
     model, found = _validate(merged.data)
     secrets: dict[str, Secret] = {}
     keys: dict[int, Secret] = {}
+    clients: dict[int, Secret] = {}
     if model is not None:
         known = {found_fault.path for found_fault in found}
-        crossed = [*_contradictions(model), *((*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys)) if read_credentials else ())]
+        crossed = [
+            *_contradictions(model),
+            *(
+                (*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys), *_client_secrets(model, environ, clients))
+                if read_credentials
+                else ()
+            ),
+        ]
         found += [fault for fault in crossed if not any(_touches(about, bad) for about in (fault.path, *fault.about) for bad in known)]
     faults += [_placed(fault, document, str(path), merged.sources) for fault in found]
     faults += [fault for name, fault in merged.unknown.items() if name not in named]
     if faults or model is None:
         raise DocumentFault(list(dict.fromkeys(faults)))
-    return _settings(model, secrets, keys)
+    return _settings(model, secrets, keys, clients)
 
 
 def _credential_variables(data: Mapping[str, Any]) -> set[object]:
@@ -64,6 +84,8 @@ def _credential_variables(data: Mapping[str, Any]) -> set[object]:
     issuers = admin.get("jwt") if isinstance(admin, dict) else None
     named = [section.get("env") for section in sections if isinstance(section, dict)]
     named += [issuer.get("secret_env") for issuer in issuers if isinstance(issuer, dict)] if isinstance(issuers, list) else []
+    clients = admin.get("introspection") if isinstance(admin, dict) else None
+    named += [client.get("secret_env") for client in clients if isinstance(client, dict)] if isinstance(clients, list) else []
     return {name for name in named if isinstance(name, str)}
 
 
@@ -129,6 +151,10 @@ def _contradictions(model: GatewayFile) -> Iterator[_Found]:
             if issuer.grants_claim is None:
                 why = "an upstream has credentials, and these users could grant all that they open: name a grants_claim, or set admin.users_may_grant_all: true"
                 yield _Found(("admin", "jwt", number), f"jwt: {why}", (("upstreams",), ("admin", "users_may_grant_all")))
+    known_clients = [client.client_id for client in model.admin.introspection]
+    for number, client_id in enumerate(known_clients):
+        if client_id in known_clients[:number]:
+            yield _Found(("admin", "introspection", number, "client_id"), f"client_id: {shown(client_id)} is there already: name each client once")
     for name, upstream in model.upstreams.items():
         at = ("upstreams", name)
         for own, key in ((model.listen, ("listen",)), (model.admin.listen, ("admin", "listen"))):
@@ -177,6 +203,17 @@ def _jwt_keys(model: GatewayFile, environ: Mapping[str, str], keys: dict[int, Se
             yield _Found(("admin", "jwt", number, key), f"{key}: {issuer.secret_env or issuer.public_key_file} gives no key: {error}")
 
 
+def _client_secrets(model: GatewayFile, environ: Mapping[str, str], clients: dict[int, Secret]) -> Iterator[_Found]:
+    """Fetch the secret of each introspection client into ``clients``."""
+    for number, client in enumerate(model.admin.introspection):
+        secret = environ.get(client.secret_env)
+        if secret is None or len(secret) < values.KEY_LENGTH:
+            why = "the variable is not set" if secret is None else f"it is too short: at least {values.KEY_LENGTH} characters are needed"
+            yield _Found(("admin", "introspection", number, "secret_env"), f"secret_env: {client.secret_env} gives no secret: {why}")
+        else:
+            clients[number] = Secret(secret)
+
+
 def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) -> str:
     if section.env is not None:
         if section.env not in environ:
@@ -193,7 +230,7 @@ def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) ->
     return raw.decode("latin-1").removesuffix("\n").removesuffix("\r")
 
 
-def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[int, Secret]) -> Settings:
+def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[int, Secret], clients: Mapping[int, Secret]) -> Settings:
     upstreams = {name: _upstream(name, section, secrets.get(name, Secret(""))) for name, section in model.upstreams.items()}
     return Settings(
         listen=model.listen,
@@ -201,7 +238,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[i
         workers=model.workers,
         policy=model.policy,
         trusted_proxies=model.trusted_proxies,
-        admin=_admin(model, keys),
+        admin=_admin(model, keys, clients),
         store=StoreSettings(
             url=model.store.url,
             data_dir=model.store.data_dir,
@@ -232,10 +269,18 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[i
     )
 
 
-def _admin(model: GatewayFile, keys: Mapping[int, Secret]) -> AdminSettings:
+def _admin(model: GatewayFile, keys: Mapping[int, Secret], clients: Mapping[int, Secret]) -> AdminSettings:
     admin = model.admin
-    issuers = [_issuer(section, keys.get(number)) for number, section in enumerate(admin.jwt)]
-    return AdminSettings(admin.listen, admin.key, _admin_hosts(model), admin.users_may_grant_all, admin.public_url or "", tuple(issuers), admin.embed_origins)
+    return AdminSettings(
+        listen=admin.listen,
+        key=admin.key,
+        hosts=_admin_hosts(model),
+        users_may_grant_all=admin.users_may_grant_all,
+        public_url=admin.public_url or "",
+        jwt=tuple(_issuer(section, keys.get(number)) for number, section in enumerate(admin.jwt)),
+        embed_origins=admin.embed_origins,
+        introspection=tuple(IntrospectionClient(section.client_id, clients.get(number, Secret(""))) for number, section in enumerate(admin.introspection)),
+    )
 
 
 def _issuer(section: JwtSection, key: Secret | None) -> JwtIssuer:

@@ -63,6 +63,14 @@ class JwtIssuer:
 
 
 @dataclass(frozen=True, slots=True)
+class IntrospectionClient:
+    """Who may ask what a token is good for, by HTTP Basic authentication."""
+
+    client_id: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class AdminSettings:
     """The management port. ``key`` is None where none is configured: ``ensure_admin_key`` then makes one. ``hosts`` are further names that it answers to.
     ``public_url`` is where browsers reach it, without a final slash; ``embed_origins`` are the origins of pages that may show its pages in a frame."""
@@ -74,6 +82,7 @@ class AdminSettings:
     public_url: str = ""
     jwt: tuple[JwtIssuer, ...] = ()
     embed_origins: tuple[str, ...] = ()
+    introspection: tuple[IntrospectionClient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

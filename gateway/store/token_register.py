@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.core.token_record import TokenRecord
 from gateway.core.token_text import TOKEN_ID
-from gateway.ports import Changed, TokenDraft
+from gateway.ports import CURSOR, Changed, TokenDraft
 from gateway.store.records import draft_fields, read_info, stored_digest
 from gateway.store.scripts import CHANGE, CREATE
 from gateway.store.server import Store
@@ -22,7 +22,6 @@ from gateway.store.session import Session
 
 _UNBORN_MS: Final = 60_000  # an index entry this young may be of a token that is just being made
 _CHUNK: Final = 1000  # ids asked for in one round trip
-_CURSOR: Final = re.compile(r"([0-9]{1,16})-([0-9A-Za-z]{12})\Z")
 
 Entry = tuple[str, int]  # token id, time of creation in the index
 
@@ -221,7 +220,7 @@ def _cursor(entry: Entry) -> str:
 def _entry(cursor: str) -> Entry | None:
     if not cursor:
         return None
-    match = _CURSOR.match(cursor)
+    match = CURSOR.match(cursor)
     if match is None:
         raise ValueError("the cursor is not one that a listing gave")
     return match[2], int(match[1])
