@@ -90,7 +90,7 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 _KEY: Final = re.compile(rf"[!-~](?:[ -~]{{0,{LONGEST - 2}}}[!-~])?\Z")
 METHODS_ASKED_OF: Final = KNOWN_METHODS | {"CONNECT", "TRACE"}
 Grants = Annotated[list[Text], Field(description="SCOPE, SCOPE:view or SCOPE:manage; manage includes view, and SCOPE alone means manage.")]
-Description = Annotated[Text | None, BeforeValidator(_text), WithJsonSchema({"type": "string", "maxLength": LONGEST_DESCRIPTION})]
+_DESCRIPTION: Final = {"type": "string", "maxLength": LONGEST_DESCRIPTION}
 _LEFT_OUT: Final = ["", None]  # in a query: a form sends its empty fields too
 Limit = Annotated[int, BeforeValidator(_limit), WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_PAGE}, {"enum": _LEFT_OUT}]})]
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME, "description": "Any script, no control characters."}
@@ -104,7 +104,7 @@ class NewToken(Payload):
     grants: Grants = []
     expires_in_days: Annotated[int | None, BeforeValidator(_whole), WithJsonSchema({"type": "integer", "minimum": 1})] = None
     allowed_ips: Annotated[list[Text], Field(description="Addresses and CIDR blocks.", json_schema_extra={"maxItems": MOST_NETWORKS})] = []
-    description: Annotated[Text, WithJsonSchema({"type": "string", "maxLength": LONGEST_DESCRIPTION})] = ""
+    description: Annotated[Text, WithJsonSchema(_DESCRIPTION)] = ""
     owner: Annotated[
         Text | None,
         BeforeValidator(_text),
@@ -117,8 +117,8 @@ class Renaming(Payload):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    name: Annotated[Text | None, BeforeValidator(_text), WithJsonSchema(_NAME)] = None
-    description: Description = None
+    name: Annotated[Annotated[Text, AfterValidator(token_fields.name)] | None, BeforeValidator(_text), WithJsonSchema(_NAME)] = None
+    description: Annotated[Annotated[Text, AfterValidator(token_fields.description)] | None, BeforeValidator(_text), WithJsonSchema(_DESCRIPTION)] = None
 
 
 class Regeneration(Payload):

@@ -203,12 +203,13 @@ async def _below(session: Session, index: str, last: Entry | None, count: int) -
     """Up to ``count`` entries of an index after ``last``: newest first, those of one millisecond by id, downwards."""
     found: list[Entry] = []
     offset = 0
+    wanted = count + bool(last)  # the entry that the cursor names is in the range too
     while len(found) < count:
-        flat = (await session.ask(("ZREVRANGEBYSCORE", index, last[1] if last else "+inf", "-inf", "WITHSCORES", "LIMIT", offset, count)))[0]
+        flat = (await session.ask(("ZREVRANGEBYSCORE", index, last[1] if last else "+inf", "-inf", "WITHSCORES", "LIMIT", offset, wanted)))[0]
         entries = _entries(flat)
         found += [entry for entry in entries if last is None or (entry[1], entry[0]) < (last[1], last[0])]
-        offset += count
-        if len(entries) < count:
+        offset += wanted
+        if len(entries) < wanted:
             break
     return found[:count]
 
