@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OPENID := tests/openid/node_modules/.package-lock.json
 
-.PHONY: help demo test revocation check lint types imports format lock bench clean
+.PHONY: help demo test revocation schemathesis check lint types imports format lock bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -18,6 +18,9 @@ test: .venv/dev.stamp .venv/system.stamp $(OPENID) ## every test
 
 revocation: .venv/dev.stamp ## 200 ends of tokens on three nodes, under load and at rest, with their figures (REVOKES=N: so many)
 	@REVOKES=$(or $(REVOKES),200) $(BIN)/python -m pytest -s --timeout 1800 tests/fault/test_revocation_on_nodes.py -k once_an_end_is_answered
+
+schemathesis: .venv/dev.stamp ## the management API against its description, for longer than the tests do (EXAMPLES=N a call, SEED=N)
+	@SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),1000) SCHEMATHESIS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/flow/test_management_schemathesis.py
 
 check: lint types imports ## linter, formatter, strict types, import contract
 

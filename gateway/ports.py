@@ -5,6 +5,7 @@ Every method of a store port may raise StoreUnavailable; the engine turns it int
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -80,6 +81,9 @@ class UsageLedger(Protocol):
 
     def used(self, token_id: str, now_ms: int) -> None:
         """Note that the token was accepted at that time."""
+
+
+CURSOR: Final = re.compile(r"([0-9]{1,16})-([0-9A-Za-z]{12})\Z")  # a place in a listing: time of creation, token id; opaque to callers
 
 
 class TokenPage(NamedTuple):
@@ -221,3 +225,22 @@ class SessionStore(Protocol):
 
     async def once(self, name: bytes, lifetime_ms: int) -> bool:
         """Whether nobody has asked this of ``name`` (a digest) in its lifetime: of two at once one is told so."""
+
+
+class Begun(NamedTuple):
+    """A call that its caller gave a key, so that it is done once: what it does ("create" or "regenerate"), to which token, and since when (the
+    store's time in Unix milliseconds)."""
+
+    call: str
+    token_id: str
+    since_ms: int
+
+
+class OnceStore(Protocol):
+    """Which calls were begun with which key. A key is kept as a digest, for 24 hours."""
+
+    async def begin(self, key: bytes, call: str, token_id: str, instead: Begun | None = None) -> tuple[Begun, bool]:
+        """Take the key for a call, and True; where it is taken already, who has it, and False. ``instead`` of that one it is taken from it."""
+
+    async def forget(self, key: bytes, begun: Begun) -> None:
+        """Give the key free, if this call still has it."""

@@ -12,6 +12,7 @@ from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
 from gateway.core.principal import NOBODY, ON_ITS_OWN
 from gateway.flow.audit_backlog import AuditBacklog
+from gateway.flow.holding import Holding
 from gateway.flow.issuance import Issuance
 from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
@@ -26,8 +27,11 @@ from gateway.settings import Secret, Settings
 from gateway.store.audit_log import RedisAuditLog
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
+from gateway.store.limit_store import RedisLimitStore
+from gateway.store.once_store import RedisOnceStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
+from gateway.store.token_store import RedisTokenStore
 from gateway.ui.pages import Pages
 from gateway.ui.sign_in_pages import RETURN, SignInPages
 
@@ -68,6 +72,10 @@ class ManagementApp:
             trail=audit,
             refused=self._backlog.add_refused,
             trusted_proxies=settings.trusted_proxies,
+            once=RedisOnceStore(self._store),
+            holding=Holding(RedisTokenStore(self._store), settings.token_prefix),
+            limits=RedisLimitStore(self._store),
+            clients=settings.admin.introspection,
             hosts=settings.admin.hosts,
             overview=overview,
         )

@@ -10,6 +10,7 @@ from gateway.core.scope import GrantSet
 ADMIN_KEY: Final = "admin_key"
 JWT: Final = "jwt"
 SESSION: Final = "session"
+HOLDER: Final = "holder"  # whoever has a token's secret may end it
 COMMAND: Final = "command"  # the command line, on the store itself
 PROCESS: Final = "process"  # the gateway by itself
 

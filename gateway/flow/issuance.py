@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -33,12 +33,19 @@ MAX_PAGE: Final = 500
 _SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
 _AT_ONCE: Final = 8  # revokes of one owner
 _ATTEMPTS: Final = 5  # a new id that exists already does not happen by chance
-_STATES: Final = (ACTIVE, SUSPENDED, REVOKED, EXPIRED)
+STATES: Final = (ACTIVE, SUSPENDED, REVOKED, EXPIRED)
 _FORBIDS: Final = {
     REVOKED: "The token was revoked for good: make a new one.",
     EXPIRED: "The token has expired: make a new one.",
     SUSPENDED: "The token is suspended: resume it first.",
 }
+
+
+Begin = Callable[[str], Awaitable[None]]
+
+
+async def _at_once(_: str) -> None:
+    """What is done first where nothing is."""
 
 
 class IssuanceRefused(Exception):
@@ -121,6 +128,11 @@ class Issuance:
         other._by = by  # noqa: SLF001 - our own copy
         return other
 
+    @property
+    def by(self) -> Actor:
+        """On whose behalf it acts."""
+        return self._by
+
     def now_ms(self) -> int:
         """The store's time, as last heard and counted on since: for the state that people are shown."""
         return self._time.now_ms()
@@ -136,9 +148,10 @@ class Issuance:
         expires_in_days: int | None = None,
         allowed_ips: Sequence[str] = (),
         description: str = "",
+        begin: Begin = _at_once,
     ) -> Issued:
         """A new token. ``full`` is every scope of the policy as it is now, as far as one may grant them; else ``grants`` are SCOPE, SCOPE:view or
-        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody."""
+        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``begin`` gets the id before the store is changed."""
         by = self._by.principal
         if by.grants is not None:
             by = replace(by, grants=by.grants.named_now(policy.scopes.values()))
@@ -168,6 +181,7 @@ class Issuance:
             )
         for _ in range(_ATTEMPTS):
             token = make_token(self._prefix, self._random)
+            await begin(token.id)
             changed = await self._register.create(
                 draft._replace(id=token.id, digest=digest(token.text)),
                 max_per_owner=policy.max_per_owner,
@@ -207,12 +221,14 @@ class Issuance:
         await self._may_change(token_id)
         return self._done(await self._register.rename(token_id, name=new_name, description=new_description, by=self._by), token_id)
 
-    async def regenerate(self, token_id: str, overlap_s: int = 0) -> Issued:
-        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry."""
+    async def regenerate(self, token_id: str, overlap_s: int = 0, *, begin: Begin = _at_once) -> Issued:
+        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry. ``begin`` gets the id
+        before the store is changed."""
         faults = check.Faults()
         faults.of("overlap", check.within, overlap_s, 0, MAX_OVERLAP_S, "seconds, at most 7 days")
         _refuse_invalid(faults)
         await self._may_change(token_id)
+        await begin(token_id)
         text = make_text(self._prefix, token_id, self._random)
         changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000, self._by)
         return Issued(self._done(changed, token_id), text, changed.reach)
@@ -276,7 +292,7 @@ class Issuance:
                 return TokenPage([], "")
             owner = by.subject
         faults = check.Faults()
-        faults.of("state", check.one_of, state, _STATES)
+        faults.of("state", check.one_of, state, STATES)
         faults.of("limit", check.within, limit, 1, MAX_PAGE)
         _refuse_invalid(faults)
         wanted = q.casefold()

@@ -9,6 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from gateway.core.policy import Policy
 from gateway.core.scope import ACCESS_NAMES, MANAGE, GrantSet, parse_grant
+from gateway.ports import CURSOR
 
 LONGEST_NAME: Final = 100
 LONGEST_OWNER: Final = 255
@@ -81,6 +82,13 @@ def one_of(value: str | None, choices: Collection[str]) -> str | None:
     if value is not None and value not in choices:
         raise ValueError(f"{shown(value)} is none of {', '.join(choices)}")
     return value
+
+
+def cursor(text: str) -> str:
+    """A place in a listing, as one gave it; "" is its beginning."""
+    if text and not CURSOR.match(text):
+        raise ValueError("it is not one that a listing gave: begin without one")
+    return text
 
 
 def grants(texts: Sequence[str], full: bool, policy: Policy, held: GrantSet | None = None) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from gateway.observe.metrics import Counters
 from gateway.ports import StoreUnavailable
 
 _LOG: Final = logging.getLogger("scopegate.management")
+DESCRIPTION: Final = "/api/v1/openapi.json"  # the one path below /api/ that is open: tools read it without a key
 ACTOR: Final = web.RequestKey("actor", Actor)
 _EVERY_ANSWER: Final = {
     "Cache-Control": "no-store",
@@ -92,14 +93,15 @@ class Guard:
         return finish(response, request_id)
 
     async def _admit(self, request: web.Request) -> None:
-        """Problem for a target in another than its canonical form, a foreign Host, or, below /api/, a caller who proves to be nobody."""
+        """Problem for a target in another than its canonical form, a foreign Host, or, below /api/ but for its description, a caller who proves to
+        be nobody."""
         path = canonicalise(request.raw_path)
         if isinstance(path, Denial):
             raise Problem("path_ambiguous", path.detail)
         if path.path != request.raw_path.partition("?")[0]:
             raise Problem("path_ambiguous", "The path holds a percent code that it does not need.")
         self._check_host(request)
-        if path.path.startswith("/api/"):
+        if path.path.startswith("/api/") and path.path != DESCRIPTION:
             request[ACTOR] = replace(request[ACTOR], principal=await self._callers.caller(request))
 
     def _address(self, request: web.Request) -> str:

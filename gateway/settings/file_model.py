@@ -87,6 +87,11 @@ class OidcSection(Section):
         return self
 
 
+class IntrospectionSection(Section):
+    client_id: Annotated[str, values.reading(values.text_value)]
+    secret_env: Annotated[str, values.reading(values.text_value)]
+
+
 class AdminSection(Section):
     listen: Annotated[Address, values.reading(values.address)] = Address("127.0.0.1", 8081)
     key: Annotated[Secret | None, values.reading(values.admin_key)] = None
@@ -96,6 +101,7 @@ class AdminSection(Section):
     jwt: tuple[JwtSection, ...] = ()
     embed_origins: tuple[Annotated[str, values.reading(values.origin)], ...] = ()
     oidc: OidcSection | None = None
+    introspection: tuple[IntrospectionSection, ...] = ()
 
 
 class StoreTlsSection(Section):

@@ -16,12 +16,14 @@ from gateway.policy_file.model_faults import located, place
 from gateway.settings import values
 from gateway.settings.environment import overlay
 from gateway.settings.file_model import CredentialsSection, GatewayFile, JwtSection, OidcSection, StoreTlsSection, UpstreamSection
+from gateway.settings.key_file import KEY_LENGTH
 from gateway.settings.public_key import check_public_key
 from gateway.settings.shape import (
     Address,
     AdminSettings,
     AuditSettings,
     Credential,
+    IntrospectionClient,
     JwtIssuer,
     LimitSettings,
     OidcSettings,
@@ -61,17 +63,19 @@ def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: b
     secrets: dict[str, Secret] = {}
     keys: dict[int, Secret] = {}
     client_secret: list[Secret] = []
+    clients: dict[int, Secret] = {}
     if model is not None:
         known = {found_fault.path for found_fault in found}
         crossed = [*_contradictions(model)]
         if read_credentials:
             crossed += [*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys), *_oidc_secret(model, environ, client_secret)]
+            crossed += _client_secrets(model, environ, clients)
         found += [fault for fault in crossed if not any(_touches(about, bad) for about in (fault.path, *fault.about) for bad in known)]
     faults += [_placed(fault, document, str(path), merged.sources) for fault in found]
     faults += [fault for name, fault in merged.unknown.items() if name not in named]
     if faults or model is None:
         raise DocumentFault(list(dict.fromkeys(faults)))
-    return _settings(model, secrets, _admin(model, keys, next(iter(client_secret), None)))
+    return _settings(model, secrets, _admin(model, keys, next(iter(client_secret), None), clients))
 
 
 def _credential_variables(data: Mapping[str, Any]) -> set[object]:
@@ -84,6 +88,8 @@ def _credential_variables(data: Mapping[str, Any]) -> set[object]:
     oidc = admin.get("oidc") if isinstance(admin, dict) else None
     named += [oidc.get("client_secret_env")] if isinstance(oidc, dict) else []
     named += [issuer.get("secret_env") for issuer in issuers if isinstance(issuer, dict)] if isinstance(issuers, list) else []
+    clients = admin.get("introspection") if isinstance(admin, dict) else None
+    named += [client.get("secret_env") for client in clients if isinstance(client, dict)] if isinstance(clients, list) else []
     return {name for name in named if isinstance(name, str)}
 
 
@@ -152,6 +158,10 @@ def _contradictions(model: GatewayFile) -> Iterator[_Found]:
             yield _Found(("admin", "oidc"), f"oidc: {_ALL_OPEN}", (("upstreams",), ("admin", "users_may_grant_all")))
     if model.admin.oidc is not None and model.admin.public_url is None:
         yield _Found(("admin", "oidc"), "oidc: this needs admin.public_url, to which the provider sends people back", (("admin", "public_url"),))
+    known_clients = [client.client_id for client in model.admin.introspection]
+    for number, client_id in enumerate(known_clients):
+        if client_id in known_clients[:number]:
+            yield _Found(("admin", "introspection", number, "client_id"), f"client_id: {shown(client_id)} is there already: name each client once")
     for name, upstream in model.upstreams.items():
         at = ("upstreams", name)
         for own, key in ((model.listen, ("listen",)), (model.admin.listen, ("admin", "listen"))):
@@ -213,6 +223,17 @@ def _oidc_secret(model: GatewayFile, environ: Mapping[str, str], secrets: list[S
         yield _Found(("admin", "oidc", "client_secret_env"), f"client_secret_env: {oidc.client_secret_env} gives no secret: {error}")
 
 
+def _client_secrets(model: GatewayFile, environ: Mapping[str, str], clients: dict[int, Secret]) -> Iterator[_Found]:
+    """Fetch the secret of each introspection client into ``clients``."""
+    for number, client in enumerate(model.admin.introspection):
+        secret = environ.get(client.secret_env)
+        if secret is None or len(secret) < KEY_LENGTH:
+            why = "the variable is not set" if secret is None else f"it is too short: at least {KEY_LENGTH} characters are needed"
+            yield _Found(("admin", "introspection", number, "secret_env"), f"secret_env: {client.secret_env} gives no secret: {why}")
+        else:
+            clients[number] = Secret(secret)
+
+
 def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) -> str:
     if section.env is not None:
         if section.env not in environ:
@@ -269,7 +290,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], admin: AdminSet
     )
 
 
-def _admin(model: GatewayFile, keys: Mapping[int, Secret], client_secret: Secret | None) -> AdminSettings:
+def _admin(model: GatewayFile, keys: Mapping[int, Secret], client_secret: Secret | None, clients: Mapping[int, Secret]) -> AdminSettings:
     admin = model.admin
     issuers = [_issuer(section, keys.get(number)) for number, section in enumerate(admin.jwt)]
     return AdminSettings(
@@ -281,6 +302,7 @@ def _admin(model: GatewayFile, keys: Mapping[int, Secret], client_secret: Secret
         jwt=tuple(issuers),
         embed_origins=admin.embed_origins,
         oidc=None if admin.oidc is None else _oidc(admin.oidc, client_secret),
+        introspection=tuple(IntrospectionClient(section.client_id, clients.get(number, Secret(""))) for number, section in enumerate(admin.introspection)),
     )
 
 

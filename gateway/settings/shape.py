@@ -79,6 +79,14 @@ class OidcSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class IntrospectionClient:
+    """Who may ask what a token is good for, by HTTP Basic authentication."""
+
+    client_id: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class AdminSettings:
     """The management port. ``key`` is None where none is configured: ``ensure_admin_key`` then makes one. ``hosts`` are further names that it answers to.
     ``public_url`` is where browsers reach it, without a final slash; ``embed_origins`` are the origins of pages that may show its pages in a frame."""
@@ -91,6 +99,7 @@ class AdminSettings:
     jwt: tuple[JwtIssuer, ...] = ()
     embed_origins: tuple[str, ...] = ()
     oidc: OidcSettings | None = None
+    introspection: tuple[IntrospectionClient, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

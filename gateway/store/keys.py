@@ -41,3 +41,7 @@ class Keys:
     def limit(self, name: str) -> str:
         """String: the state of one rate limit, gone once it is full again."""
         return f"{self.prefix}limit:{name}"
+
+    def once(self, digest: str) -> str:
+        """String: the call that was begun with an idempotency key, for 24 hours."""
+        return f"{self.prefix}once:{digest}"

@@ -16,7 +16,7 @@ from gateway.core.audit import AuditEntry
 from gateway.core.principal import NOBODY, Actor
 from gateway.core.token_record import TokenRecord
 from gateway.core.token_text import TOKEN_ID
-from gateway.ports import Changed, TokenDraft
+from gateway.ports import CURSOR, Changed, TokenDraft
 from gateway.store.audit_log import RedisAuditLog
 from gateway.store.records import draft_fields, read_info, stored_digest
 from gateway.store.scripts import CHANGE, CREATE
@@ -26,7 +26,6 @@ from gateway.store.session import Session
 _DAY_MS: Final = 86_400_000
 _NONE: Final[Mapping[str, str | int]] = {}
 _CHUNK: Final = 1000  # ids asked for in one round trip
-_CURSOR: Final = re.compile(r"([0-9]{1,16})-([0-9A-Za-z]{12})\Z")
 
 Entry = tuple[str, int]  # token id, time of creation in the index
 
@@ -206,12 +205,13 @@ async def _below(session: Session, index: str, last: Entry | None, count: int) -
     """Up to ``count`` entries of an index after ``last``: newest first, those of one millisecond by id, downwards."""
     found: list[Entry] = []
     offset = 0
+    wanted = count + bool(last)  # the entry that the cursor names is in the range too
     while len(found) < count:
-        flat = (await session.ask(("ZREVRANGEBYSCORE", index, last[1] if last else "+inf", "-inf", "WITHSCORES", "LIMIT", offset, count)))[0]
+        flat = (await session.ask(("ZREVRANGEBYSCORE", index, last[1] if last else "+inf", "-inf", "WITHSCORES", "LIMIT", offset, wanted)))[0]
         entries = _entries(flat)
         found += [entry for entry in entries if last is None or (entry[1], entry[0]) < (last[1], last[0])]
-        offset += count
-        if len(entries) < count:
+        offset += wanted
+        if len(entries) < wanted:
             break
     return found[:count]
 
@@ -223,7 +223,7 @@ def _cursor(entry: Entry) -> str:
 def _entry(cursor: str) -> Entry | None:
     if not cursor:
         return None
-    match = _CURSOR.match(cursor)
+    match = CURSOR.match(cursor)
     if match is None:
         raise ValueError("the cursor is not one that a listing gave")
     return match[2], int(match[1])

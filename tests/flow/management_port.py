@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import jwt
+
 from gateway.core.client_address import Network
 from gateway.core.policy import Policy
 from gateway.flow.audit_backlog import AuditBacklog
+from gateway.flow.holding import Holding
 from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
 from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
@@ -21,15 +25,22 @@ from gateway.management.server import ManagementServer
 from gateway.management.user_tokens import UserTokens
 from gateway.observe.metrics import Counters
 from gateway.policy_file.load import parse_policy
-from gateway.settings import JwtIssuer, Secret
+from gateway.settings import IntrospectionClient, JwtIssuer, Secret
 from gateway.store.audit_log import RedisAuditLog
 from gateway.store.browser_sessions import RedisSessionStore
+from gateway.store.limit_store import RedisLimitStore
+from gateway.store.once_store import RedisOnceStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
+from gateway.store.token_store import RedisTokenStore
 from gateway.ui.pages import Pages
 from gateway.ui.sign_in_pages import SignInPages
+from tests.harness.described import assert_described
 
 KEY = "test-admin-key-0123456789abcdef0123456789"
+SHARED = "a secret of thirty-two characters, shared with the product"
+ISSUER = JwtIssuer("https://login.example", "scopegate", ("HS256",), "", "", Secret(SHARED), "sub", "admin", "grants")
+CLIENT = IntrospectionClient("api:gateway", Secret("a client's secret, 32 characters + ü"))
 POLICY = b"""\
 version: 1
 tokens: {max_per_owner: 5}
@@ -40,6 +51,12 @@ routes:
   - {path: /worklogs/**, scope: worklogs}
   - {path: /teams/**, scope: teams}
 """
+
+
+def user_jwt(subject: str, exp_s: int = 60, **claims: object) -> str:
+    """A user's JWT of ISSUER that ends in so many seconds."""
+    facts = {"iss": ISSUER.issuer, "aud": ISSUER.audience, "sub": subject, "exp": int(time.time()) + exp_s, "grants": "*", **claims}
+    return jwt.encode(facts, SHARED, "HS256")
 
 
 class Answer(NamedTuple):
@@ -77,7 +94,9 @@ class Port:
             fields["Content-Length"] = str(len(raw))
         fields |= {name.replace("_", "-"): value for name, value in headers.items()}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
-        return await self.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + raw)
+        answer = await self.send(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + raw)
+        assert_described(method, path.partition("?")[0], answer.status, answer.headers, answer.body)
+        return answer
 
     async def send(self, data: bytes) -> Answer:
         """Bytes out, one answer in, until the port closes."""
@@ -117,6 +136,7 @@ async def management_port(
     embed_origins: Sequence[str] = (),
     provider: OpenIdProvider | None = None,
     trusted_proxies: Sequence[Network] = (),
+    clients: Sequence[IntrospectionClient] = (),
 ) -> AsyncIterator[Port]:
     """A management port on 127.0.0.1."""
     counters = Counters()
@@ -137,6 +157,10 @@ async def management_port(
         trail=audit,
         refused=backlog.add_refused,
         trusted_proxies=trusted_proxies,
+        once=RedisOnceStore(store),
+        holding=Holding(RedisTokenStore(store), "sgt"),
+        limits=RedisLimitStore(store),
+        clients=clients,
         hosts=hosts,
     )
     Pages(issuance, callers, lambda: port.policy).add_to(app)
