@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Collection
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -18,7 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from gateway.core.decision import Denial
 from gateway.core.forwarding import safe_request_id, valid_host
 from gateway.core.path import canonicalise
-from gateway.core.principal import Actor
+from gateway.core.principal import NOBODY, Actor
 from gateway.flow.issuance import IssuanceRefused
 from gateway.management.callers import Callers
 from gateway.management.problem import MANAGEMENT_REASONS, FieldFault, Problem
@@ -57,8 +58,9 @@ class Guard:
     async def _serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = request_id_of(request)
         route = code = ""
+        request[ACTOR] = Actor(NOBODY.principal, request.remote or "", request_id)
         try:
-            await self._admit(request, request_id)
+            await self._admit(request)
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else ""
             response = await handler(request)
@@ -71,7 +73,7 @@ class Guard:
         self._counters.management[route, request.method, response.status, code] += 1
         return finish(response, request_id)
 
-    async def _admit(self, request: web.Request, request_id: str) -> None:
+    async def _admit(self, request: web.Request) -> None:
         """Problem for a target in another than its canonical form, a foreign Host, or, below /api/ but for its description, a caller who proves to
         be nobody."""
         path = canonicalise(request.raw_path)
@@ -81,7 +83,7 @@ class Guard:
             raise Problem("path_ambiguous", "The path holds a percent code that it does not need.")
         self._check_host(request)
         if path.path.startswith("/api/") and path.path != DESCRIPTION:
-            request[ACTOR] = Actor(await self._callers.caller(request), request.remote or "", request_id)
+            request[ACTOR] = replace(request[ACTOR], principal=await self._callers.caller(request))
 
     def _check_host(self, request: web.Request) -> None:
         values = request.headers.getall(hdrs.HOST, [])
