@@ -6,13 +6,14 @@ import binascii
 import hmac
 from base64 import b64decode
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from aiohttp import hdrs, web
 
 from gateway.core.policy import Policy
-from gateway.core.principal import HOLDER, Actor, Principal
+from gateway.core.principal import HOLDER, Principal
 from gateway.core.route import RateLimit
 from gateway.core.scope import ACCESS_NAMES
 from gateway.core.token_record import LiveRecord
@@ -20,7 +21,7 @@ from gateway.flow.holding import Holding
 from gateway.flow.issuance import Issuance
 from gateway.management.callers import Callers
 from gateway.management.form import read_form
-from gateway.management.guard import request_id_of
+from gateway.management.guard import ACTOR
 from gateway.management.payload import TokenForm, demand
 from gateway.management.problem import Problem, json_response
 from gateway.ports import LimitStore
@@ -51,14 +52,13 @@ class OAuthCalls:
 
     async def revoke(self, request: web.Request) -> web.Response:
         """End the token for good, whoever shows it. 200 whether or not there is such a token: the answer helps nobody to guess."""
-        address = request.remote or ""
-        verdict = await self._limits.take(f"oauth2/revoke {address}", REVOCATIONS)
+        verdict = await self._limits.take(f"oauth2/revoke {request[ACTOR].address}", REVOCATIONS)
         if not verdict.allowed:
             raise Problem("rate_limited", "Too many revocations from this address.", retry_after=-(-verdict.retry_after_ms // 1000))
         form = demand(TokenForm, await read_form(request))
         record = await self._holding.shown(form.token)
         if record is not None:
-            holder = Actor(Principal(record.owner, admin=False, via=HOLDER), address, request_id_of(request))
+            holder = replace(request[ACTOR], principal=Principal(record.owner, admin=False, via=HOLDER))
             await self._issuance.acting_for(holder).revoke(record.id)
         return json_response({})
 
@@ -68,7 +68,9 @@ class OAuthCalls:
         if len(fields) == 1 and fields[0][:6].lower() == "basic ":
             if not self._is_client(fields[0][6:].strip()):
                 raise Problem("client_unknown", "This is none of admin.introspection, or not its secret.")
-        elif not (await self._callers.caller(request)).admin:
+            return
+        request[ACTOR] = replace(request[ACTOR], principal=await self._callers.caller(request))
+        if not request[ACTOR].principal.admin:
             raise Problem("admin_only", "Only admins and introspection clients may ask what a token is good for.")
 
     def _is_client(self, credential: str) -> bool:

@@ -157,7 +157,7 @@ class AuditListing(Payload):
 
     action: Annotated[Text, Field(description="Only entries of this action, as token.create.")] = ""
     subject: Annotated[Text, Field(description="Only what this one did.")] = ""
-    token: Annotated[Text, Field(description="Only what was done to this token.")] = ""
+    token: Annotated[Text, Field(description="Only what was done to this token.", serialization_alias="token_id")] = ""
     cursor: Annotated[Text, Field(description="What the page before named as next.")] = ""
     limit: Limit = 50
 
