@@ -11,19 +11,23 @@ from typing import Final
 from gateway.core.policy import Policy
 from gateway.core.principal import NOBODY
 from gateway.flow.issuance import Issuance
+from gateway.flow.notices import Notices
 from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
 from gateway.management.callers import Callers
 from gateway.management.key_sets import KeySets
 from gateway.management.server import ManagementServer
 from gateway.management.user_tokens import UserTokens
+from gateway.management.webhook import WebhookSender
 from gateway.observe.metrics import Counters, Overview
 from gateway.ports import StoreUnavailable
 from gateway.settings import Secret, Settings
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
+from gateway.store.notice_queue import RedisNoticeQueue
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
+from gateway.store.usage_ledger import RedisUsageReader
 from gateway.ui.pages import Pages
 
 LOG: Final = logging.getLogger("scopegate")
@@ -43,7 +47,10 @@ class ManagementApp:
         self._store.identity.load()  # the supervisor has checked the store
         sign_in = SignIn(RedisSessionStore(self._store))
         self._keys = KeySets(settings.admin.jwt)
-        issuance = Issuance(RedisTokenRegister(self._store), settings.token_prefix, by=NOBODY)
+        register = RedisTokenRegister(self._store)
+        issuance = Issuance(register, settings.token_prefix, by=NOBODY)
+        send = WebhookSender(settings.notices) if settings.notices.url else None
+        self._notices = Notices(RedisNoticeQueue(self._store), register, issuance, send=send, days=settings.notices.days)
         users = UserTokens(settings.admin.jwt, self._keys)
         callers = Callers(admin_key, users, sign_in, settings.admin.public_url, settings.admin.embed_origins)
         app = build_management(
@@ -53,6 +60,7 @@ class ManagementApp:
             policy=lambda: self._policy,
             counters=self.counters,
             readiness=self._not_ready,
+            usage=RedisUsageReader(self._store),
             hosts=settings.admin.hosts,
             overview=overview,
         )
@@ -63,7 +71,7 @@ class ManagementApp:
     async def start(self, listener: socket.socket) -> None:
         """Take calls from a listening socket."""
         await self._server.start(sock=listener)
-        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._tell_of_store(), self._keys.run())]
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._tell_of_store(), self._keys.run(), self._notices.run())]
 
     def use(self, policy: Policy) -> None:
         """New tokens follow this policy from now on."""

@@ -11,6 +11,8 @@ ADMIN_KEY: Final = "admin_key"
 JWT: Final = "jwt"
 SESSION: Final = "session"
 COMMAND: Final = "command"  # the command line, on the store itself
+REPLACEMENT: Final = "replacement"  # the gateway, when the token that takes another's place is first used
+GATEWAY: Final = "gateway"  # the gateway, of what it has seen itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,9 +134,12 @@ class Issuance:
         expires_in_days: int | None = None,
         allowed_ips: Sequence[str] = (),
         description: str = "",
+        replaces: str | None = None,
+        end_replaced: bool = False,
     ) -> Issued:
         """A new token. ``full`` is every scope of the policy as it is now, as far as one may grant them; else ``grants`` are SCOPE, SCOPE:view or
-        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody."""
+        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``replaces`` is the id of a token whose place it takes:
+        with ``end_replaced`` that one is revoked when the new one is first used."""
         by = self._by.principal
         faults = check.Faults()
         days = policy.default_expiry_days if expires_in_days is None else expires_in_days
@@ -152,6 +155,10 @@ class Issuance:
             allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
             description=faults.of("description", check.description, description),
         )
+        if replaces is not None and not await self._is_there(replaces):
+            faults.found["replaces"] = f"there is no token {check.shown(replaces)}"
+        if end_replaced and replaces is None:
+            faults.found["end_replaced"] = "needs replaces: name the token that is to end"
         _refuse_invalid(faults)
         if not by.sees(draft.owner):
             raise IssuanceRefused("admin_only", "Only an admin makes tokens for others: leave owner out.")
@@ -179,7 +186,11 @@ class Issuance:
         if changed.outcome == "skewed":
             seconds = abs(self._clock_ms() - changed.now_ms) // 1000
             raise IssuanceRefused("clock_skew", f"The clocks of this machine and of the store differ by {seconds} s: set them right.")
-        return Issued(self._done(changed, token.id), token.text)
+        issued = Issued(self._done(changed, token.id), token.text)
+        if replaces is not None:
+            # The new secret has not been told yet: its first use comes after this.
+            await self._register.replace(replaces, token.id, end=end_replaced)
+        return issued
 
     async def get(self, token_id: str) -> TokenRecord:
         """One record, ended ones too. To one who may not see it there is none."""
@@ -297,6 +308,14 @@ class Issuance:
         if changed.record is None:
             raise _not_found(token_id)
         return changed.record
+
+    async def _is_there(self, token_id: str) -> bool:
+        """Whether there is such a token for the one who asks."""
+        try:
+            await self.get(token_id)
+        except IssuanceRefused:
+            return False
+        return True
 
     async def _may_change(self, token_id: str) -> None:
         """It may change no sooner than it may be seen; an owner never changes, so this can't become wrong meanwhile."""

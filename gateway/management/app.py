@@ -15,7 +15,9 @@ from gateway.management.health import Health
 from gateway.management.payload import MAX_BODY
 from gateway.management.sign_in import SignInCalls
 from gateway.management.tokens import TokenCalls
+from gateway.management.usage import UsageCalls
 from gateway.observe.metrics import Counters, Overview
+from gateway.ports import UsageReader
 
 
 def build_management(
@@ -26,6 +28,7 @@ def build_management(
     policy: Callable[[], Policy],
     counters: Counters,
     readiness: Callable[[], Awaitable[Sequence[str]]],
+    usage: UsageReader,
     hosts: Collection[str] = (),
     overview: Callable[[], Awaitable[Overview]] | None = None,
 ) -> web.Application:
@@ -38,6 +41,7 @@ def build_management(
     app = web.Application(middlewares=[Guard(callers, hosts, counters).middleware()], client_max_size=MAX_BODY)
     health = Health(policy, readiness, counters, overview or _alone)
     tokens = TokenCalls(issuance, policy)
+    uses = UsageCalls(issuance, usage, policy)
     doors = SignInCalls(sign_in, callers)
     one = "/api/v1/tokens/{id:[0-9A-Za-z]{12}}"
     app.router.add_get("/healthz", health.alive)
@@ -51,6 +55,8 @@ def build_management(
     app.router.add_post(f"{one}/regenerate", tokens.regenerate)
     app.router.add_post(f"{one}/suspend", tokens.suspend)
     app.router.add_post(f"{one}/resume", tokens.resume)
+    app.router.add_get(f"{one}/usage", uses.usage)
+    app.router.add_get(f"{one}/denials", uses.denials)
     app.router.add_post("/api/v1/sign-in-links", doors.offer)
     app.router.add_post("/api/v1/sign-out", doors.leave)
     app.router.add_get(SIGN_IN + "/{code}", doors.enter, allow_head=False)

@@ -23,6 +23,7 @@ _TYPE_MESSAGES: Final = {
     "string_type": "must be a text",
     "int_type": "must be a whole number",
     "list_type": "must be a list",
+    "bool_type": "must be true or false",
     "missing": "is missing",
 }
 
@@ -66,6 +67,8 @@ class NewToken(Payload):
     allowed_ips: list[Text] = []
     description: Text = ""
     owner: Annotated[Text | None, BeforeValidator(_text)] = None
+    replaces: Annotated[Text | None, BeforeValidator(_text)] = None
+    end_replaced: bool = False
 
 
 class Renaming(Payload):

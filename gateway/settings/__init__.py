@@ -5,7 +5,19 @@ Here are the settings as they are handed on. Whoever reads them imports ``gatewa
 
 from __future__ import annotations
 
-from gateway.settings.shape import Address, AdminSettings, Credential, JwtIssuer, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.shape import (
+    Address,
+    AdminSettings,
+    Credential,
+    JwtIssuer,
+    LimitSettings,
+    NoticeSettings,
+    Secret,
+    Settings,
+    StoreSettings,
+    TlsFiles,
+    UpstreamSettings,
+)
 
 __all__ = [
     "Address",
@@ -13,6 +25,7 @@ __all__ = [
     "Credential",
     "JwtIssuer",
     "LimitSettings",
+    "NoticeSettings",
     "Secret",
     "Settings",
     "StoreSettings",

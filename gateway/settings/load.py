@@ -16,9 +16,22 @@ from gateway.settings import values
 from gateway.settings.environment import overlay
 from gateway.settings.file_model import CredentialsSection, GatewayFile, JwtSection, StoreTlsSection, UpstreamSection
 from gateway.settings.public_key import check_public_key
-from gateway.settings.shape import Address, AdminSettings, Credential, JwtIssuer, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.shape import (
+    Address,
+    AdminSettings,
+    Credential,
+    JwtIssuer,
+    LimitSettings,
+    NoticeSettings,
+    Secret,
+    Settings,
+    StoreSettings,
+    TlsFiles,
+    UpstreamSettings,
+)
 
 _SECOND: Final = 1000
+_NOTICES: Final = ""
 _MOST_CREDENTIAL: Final = 16 * 1024  # bytes of a credential's file; no server takes a longer field
 
 
@@ -47,7 +60,10 @@ def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: b
     keys: dict[int, Secret] = {}
     if model is not None:
         known = {found_fault.path for found_fault in found}
-        crossed = [*_contradictions(model), *((*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys)) if read_credentials else ())]
+        crossed = [
+            *_contradictions(model),
+            *((*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys), *_notice_secret(model, environ, secrets)) if read_credentials else ()),
+        ]
         found += [fault for fault in crossed if not any(_touches(about, bad) for about in (fault.path, *fault.about) for bad in known)]
     faults += [_placed(fault, document, str(path), merged.sources) for fault in found]
     faults += [fault for name, fault in merged.unknown.items() if name not in named]
@@ -63,6 +79,8 @@ def _credential_variables(data: Mapping[str, Any]) -> set[object]:
     admin = data.get("admin")
     issuers = admin.get("jwt") if isinstance(admin, dict) else None
     named = [section.get("env") for section in sections if isinstance(section, dict)]
+    notices = data.get("notices")
+    named += [notices.get("secret_env")] if isinstance(notices, dict) else []
     named += [issuer.get("secret_env") for issuer in issuers if isinstance(issuer, dict)] if isinstance(issuers, list) else []
     return {name for name in named if isinstance(name, str)}
 
@@ -177,6 +195,16 @@ def _jwt_keys(model: GatewayFile, environ: Mapping[str, str], keys: dict[int, Se
             yield _Found(("admin", "jwt", number, key), f"{key}: {issuer.secret_env or issuer.public_key_file} gives no key: {error}")
 
 
+def _notice_secret(model: GatewayFile, environ: Mapping[str, str], secrets: dict[str, Secret]) -> Iterator[_Found]:
+    """Fetch the secret that signs notices into ``secrets``, under a name that no upstream has."""
+    name = model.notices.secret_env
+    if name is not None:
+        try:
+            secrets[_NOTICES] = values.webhook_secret(_credential_text(CredentialsSection.model_construct(env=name, file=None), environ))
+        except ValueError as error:
+            yield _Found(("notices", "secret_env"), f"secret_env: {name} gives no secret: {error}")
+
+
 def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) -> str:
     if section.env is not None:
         if section.env not in environ:
@@ -229,6 +257,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], keys: Mapping[i
         drain_timeout_s=model.drain_timeout / _SECOND,
         errors=model.errors,
         cache_records=model.cache.records,
+        notices=NoticeSettings(model.notices.url or "", secrets.get(_NOTICES, Secret("")), model.notices.allow_private, model.notices.days),
     )
 
 

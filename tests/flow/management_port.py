@@ -22,6 +22,7 @@ from gateway.settings import JwtIssuer, Secret
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
+from gateway.store.usage_ledger import RedisUsageReader
 from gateway.ui.pages import Pages
 
 KEY = "test-admin-key-0123456789abcdef0123456789"
@@ -108,7 +109,14 @@ async def management_port(store: Store, hosts: Sequence[str] = (), issuers: Sequ
     sign_in = SignIn(RedisSessionStore(store))
     callers = Callers(Secret(KEY), UserTokens(issuers, KeySets(issuers)), sign_in)
     app = build_management(
-        issuance=issuance, sign_in=sign_in, callers=callers, policy=lambda: port.policy, counters=counters, readiness=port.ready, hosts=hosts
+        issuance=issuance,
+        sign_in=sign_in,
+        callers=callers,
+        policy=lambda: port.policy,
+        counters=counters,
+        readiness=port.ready,
+        usage=RedisUsageReader(store),
+        hosts=hosts,
     )
     Pages(issuance, callers, lambda: port.policy).add_to(app)
     server = ManagementServer(app)

@@ -20,4 +20,8 @@ class Script:
 CREATE: Final = Script("record", "create")
 CHANGE: Final = Script("record", "change")
 LIMIT: Final = Script("limit")
+USED: Final = Script("used")
+REUSED: Final = Script("reused")
+EXPIRING: Final = Script("expiring")
+CLAIM: Final = Script("claim")
 HEARTBEAT: Final = Script("heartbeat")
