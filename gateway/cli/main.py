@@ -10,6 +10,7 @@ from gateway import __version__
 from gateway.cli.demo import demo_command
 from gateway.cli.doctor import doctor_command
 from gateway.cli.policy import policy_app
+from gateway.cli.scan import scan_command
 from gateway.cli.serve import serve_command
 from gateway.cli.store import store_app
 from gateway.cli.tokens import token_app
@@ -18,6 +19,7 @@ app = typer.Typer(name="scopegate", help="Scoped access tokens in front of a RES
 app.command("serve")(serve_command)
 app.command("demo")(demo_command)
 app.command("doctor")(doctor_command)
+app.command("scan")(scan_command)
 app.add_typer(token_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)

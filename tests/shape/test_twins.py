@@ -21,6 +21,7 @@ COVERED_BY = {
     "gateway/management/webhook.py": "tests/flow/test_webhooks.py",
     "gateway/store/notice_queue.py": "tests/contract/test_notices.py",
     "gateway/cli/demo.py": "tests/clients/test_demo.py",
+    "gateway/cli/leak_sources.py": "tests/unit/cli/test_scan.py",
     "gateway/cli/main.py": "tests/shape/test_commands_documented.py",
     "gateway/cli/options.py": "tests/unit/cli/test_policy_commands.py",
     "gateway/cli/output.py": "tests/unit/cli/test_tokens.py",
