@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.core.audit import AuditEntry
 from gateway.core.principal import NOBODY, Actor, Principal
-from gateway.core.route import RateLimit
+from gateway.core.route import RateLimit, Route
 from gateway.core.token_record import LiveRecord, TokenRecord
 
 
@@ -76,11 +76,84 @@ class LimitStore(Protocol):
         """Count one request under ``key`` (GCRA: generic cell rate algorithm, ITU-T I.371), atomically."""
 
 
+class Refusal(NamedTuple):
+    """One refused request of a token whose secret was proved. ``at`` is Unix milliseconds; ``path`` is the canonical one, without a query; ``route`` is
+    "" where no route covers it. ``required_scope``, ``granted`` and ``missing`` are told where a scope was missing."""
+
+    at: int
+    request_id: str
+    client: str
+    method: str
+    path: str
+    route: str
+    status: int
+    code: str
+    required_scope: str | None = None
+    granted: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 class UsageLedger(Protocol):
     """Usage of tokens, written in batches. Never fails and never waits."""
 
-    def used(self, token_id: str, now_ms: int) -> None:
-        """Note that the token was accepted at that time."""
+    def used(self, token_id: str, route: Route, method: str, address: str, now_ms: int) -> None:
+        """Note that a request of the token was let through at that time. ``method`` is "WEBSOCKET" for an upgrade."""
+
+    def refused(self, token_id: str, refusal: Refusal) -> None:
+        """Note that a request of the token was refused, and, where its secret had ended, that such a secret was used."""
+
+
+class UsedRoute(NamedTuple):
+    """How often a token was let through on one day (days since 1970, UTC) by one route, and what that asked of its scope: "view" or "manage"."""
+
+    day: int
+    access: str
+    scope: str
+    route: str
+    requests: int
+
+
+class Usage(NamedTuple):
+    """A token's days, and by day how many requests were refused. ``today`` is the store's, in days since 1970."""
+
+    today: int
+    routes: list[UsedRoute]
+    refused: dict[int, int]
+
+
+class UsageReader(Protocol):
+    """What the ledgers of all workers have written."""
+
+    async def usage(self, token_id: str, days: int) -> Usage:
+        """The last so many days, today's included."""
+
+    async def refusals(self, token_id: str) -> list[Refusal]:
+        """The last refusals, newest first."""
+
+
+class Notice(NamedTuple):
+    """Something that has to be seen to, at least once. ``kind`` is "expiry", "reuse" or "replacement"; ``facts`` are its own. ``tries`` have failed."""
+
+    id: str
+    kind: str
+    facts: dict[str, str | int]
+    tries: int = 0
+
+
+class NoticeQueue(Protocol):
+    """What is due, in the store: a restart loses nothing, and of several nodes one sees to it."""
+
+    async def sweep(self, days: Sequence[int]) -> None:
+        """Make the notices of tokens that come within so many ``days`` (descending) of their expiry, each once."""
+
+    async def claim(self, count: int) -> tuple[list[Notice], int]:
+        """Up to so many due notices, nobody else's for half a minute, and the store's time."""
+
+    async def done(self, notice: Notice) -> None:
+        """It is seen to."""
+
+    async def later(self, notice: Notice, delay_ms: int) -> None:
+        """Try again then; ``notice`` is kept as it is given."""
 
 
 CURSOR: Final = re.compile(r"([0-9]{1,16})-([0-9A-Za-z]{12})\Z")  # a place in a listing: time of creation, token id; opaque to callers
@@ -180,6 +253,9 @@ class TokenRegister(Protocol):
 
     async def rename(self, token_id: str, *, name: str | None, description: str | None, by: Actor = NOBODY) -> Changed:
         """Change what people read of it."""
+
+    async def replace(self, token_id: str, new_id: str, *, end: bool, by: Actor = NOBODY) -> Changed:
+        """Say that another token takes this one's place; with ``end`` a notice of kind "replacement" comes when that one is first used."""
 
     async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
         """One record, ended ones too, and the store's time."""

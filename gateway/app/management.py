@@ -14,6 +14,7 @@ from gateway.core.principal import NOBODY, ON_ITS_OWN
 from gateway.flow.audit_backlog import AuditBacklog
 from gateway.flow.holding import Holding
 from gateway.flow.issuance import Issuance
+from gateway.flow.notices import Notices
 from gateway.flow.sign_in import SignIn
 from gateway.management.app import build_management
 from gateway.management.callers import Callers
@@ -21,6 +22,7 @@ from gateway.management.key_sets import KeySets
 from gateway.management.oidc import OpenIdProvider
 from gateway.management.server import ManagementServer
 from gateway.management.user_tokens import UserTokens
+from gateway.management.webhook import WebhookSender
 from gateway.observe.metrics import Counters, Overview
 from gateway.ports import StoreUnavailable
 from gateway.settings import Secret, Settings
@@ -28,10 +30,12 @@ from gateway.store.audit_log import RedisAuditLog
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
 from gateway.store.limit_store import RedisLimitStore
+from gateway.store.notice_queue import RedisNoticeQueue
 from gateway.store.once_store import RedisOnceStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 from gateway.store.token_store import RedisTokenStore
+from gateway.store.usage_ledger import RedisUsageReader
 from gateway.ui.pages import Pages
 from gateway.ui.sign_in_pages import RETURN, SignInPages
 
@@ -55,7 +59,10 @@ class ManagementApp:
         audit = RedisAuditLog(self._store)
         self._backlog = AuditBacklog(audit)
         self._keys = KeySets(settings.admin.jwt)
-        issuance = Issuance(RedisTokenRegister(self._store), settings.token_prefix, by=NOBODY)
+        register = RedisTokenRegister(self._store)
+        issuance = Issuance(register, settings.token_prefix, by=NOBODY)
+        send = WebhookSender(settings.notices) if settings.notices.url else None
+        self._notices = Notices(RedisNoticeQueue(self._store), register, issuance, send=send, days=settings.notices.days, audit=audit)
         users = UserTokens(settings.admin.jwt, self._keys)
         admin = settings.admin
         provider = None if admin.oidc is None else OpenIdProvider(admin.oidc, admin.public_url + RETURN)
@@ -76,6 +83,7 @@ class ManagementApp:
             holding=Holding(RedisTokenStore(self._store), settings.token_prefix),
             limits=RedisLimitStore(self._store),
             clients=settings.admin.introspection,
+            usage=RedisUsageReader(self._store),
             hosts=settings.admin.hosts,
             overview=overview,
         )
@@ -87,8 +95,8 @@ class ManagementApp:
     async def start(self, listener: socket.socket) -> None:
         """Take calls from a listening socket."""
         await self._server.start(sock=listener)
-        reading = (read() for read in self._reading)
-        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (self._tell_of_store(), self._backlog.run(), *reading)]
+        own = (self._tell_of_store(), self._backlog.run(), self._notices.run())
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in (*own, *(read() for read in self._reading))]
 
     def use(self, policy: Policy) -> None:
         """New tokens follow this policy from now on."""

@@ -11,6 +11,7 @@ from gateway.cli.audit import audit_app, report_command
 from gateway.cli.demo import demo_command
 from gateway.cli.doctor import doctor_command
 from gateway.cli.policy import policy_app
+from gateway.cli.scan import scan_command
 from gateway.cli.serve import serve_command
 from gateway.cli.store import store_app
 from gateway.cli.tokens import token_app
@@ -19,6 +20,7 @@ app = typer.Typer(name="scopegate", help="Scoped access tokens in front of a RES
 app.command("serve")(serve_command)
 app.command("demo")(demo_command)
 app.command("doctor")(doctor_command)
+app.command("scan")(scan_command)
 app.add_typer(token_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)

@@ -12,7 +12,8 @@ JWT: Final = "jwt"
 SESSION: Final = "session"
 HOLDER: Final = "holder"  # whoever has a token's secret may end it
 COMMAND: Final = "command"  # the command line, on the store itself
-PROCESS: Final = "process"  # the gateway by itself
+PROCESS: Final = "process"  # the gateway by itself, of what it has seen
+REPLACEMENT: Final = "replacement"  # the gateway, when the token that takes another's place is first used
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,10 +148,13 @@ class Issuance:
         expires_in_days: int | None = None,
         allowed_ips: Sequence[str] = (),
         description: str = "",
+        replaces: str | None = None,
+        end_replaced: bool = False,
         begin: Begin = _at_once,
     ) -> Issued:
         """A new token. ``full`` is every scope of the policy as it is now, as far as one may grant them; else ``grants`` are SCOPE, SCOPE:view or
-        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``begin`` gets the id before the store is changed."""
+        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``replaces`` is the id of a token whose place it takes:
+        with ``end_replaced`` that one is revoked when the new one is first used. ``begin`` gets the id before the store is changed."""
         by = self._by.principal
         if by.grants is not None:
             by = replace(by, grants=by.grants.named_now(policy.scopes.values()))
@@ -169,6 +172,10 @@ class Issuance:
             allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
             description=faults.of("description", check.description, description),
         )
+        if replaces is not None and not await self._is_there(replaces):
+            faults.found["replaces"] = f"there is no token {check.shown(replaces)}"
+        if end_replaced and replaces is None:
+            faults.found["end_replaced"] = "needs replaces: name the token that is to end"
         _refuse_invalid(faults)
         if not by.sees(draft.owner):
             raise IssuanceRefused("admin_only", "Only an admin makes tokens for others: leave owner out.")
@@ -200,7 +207,11 @@ class Issuance:
         if changed.outcome == "skewed":
             seconds = abs(self._clock_ms() - changed.now_ms) // 1000
             raise IssuanceRefused("clock_skew", f"The clocks of this machine and of the store differ by {seconds} s: set them right.")
-        return Issued(self._done(changed, token.id), token.text)
+        issued = Issued(self._done(changed, token.id), token.text)
+        if replaces is not None:
+            # The new secret has not been told yet: its first use comes after this.
+            await self._register.replace(replaces, token.id, end=end_replaced, by=self._by)
+        return issued
 
     async def get(self, token_id: str) -> TokenRecord:
         """One record, ended ones too. To one who may not see it there is none."""
@@ -321,6 +332,14 @@ class Issuance:
         if changed.record is None:
             raise _not_found(token_id)
         return changed.record
+
+    async def _is_there(self, token_id: str) -> bool:
+        """Whether there is such a token for the one who asks."""
+        try:
+            await self.get(token_id)
+        except IssuanceRefused:
+            return False
+        return True
 
     async def _may_change(self, token_id: str) -> None:
         """It may change no sooner than it may be seen; an owner never changes, so this can't become wrong meanwhile."""

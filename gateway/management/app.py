@@ -23,8 +23,9 @@ from gateway.management.payload import MAX_BODY
 from gateway.management.policy import PolicyCalls
 from gateway.management.sign_in import SignInCalls
 from gateway.management.tokens import TokenCalls
+from gateway.management.usage import UsageCalls
 from gateway.observe.metrics import Counters, Overview
-from gateway.ports import AuditLog, AuditTrail, LimitStore, OnceStore
+from gateway.ports import AuditLog, AuditTrail, LimitStore, OnceStore, UsageReader
 from gateway.settings import IntrospectionClient
 
 
@@ -41,6 +42,7 @@ def build_management(
     once: OnceStore,
     holding: Holding,
     limits: LimitStore,
+    usage: UsageReader,
     refused: Callable[[AuditEntry], None] = lambda _: None,
     trusted_proxies: Sequence[Network] = (),
     clients: Sequence[IntrospectionClient] = (),
@@ -63,6 +65,7 @@ def build_management(
     rules = PolicyCalls(issuance, policy)
     oauth = OAuthCalls(holding, issuance, callers, clients, limits, policy)
     doors = SignInCalls(sign_in, callers, audit)
+    uses = UsageCalls(issuance, usage, policy)
     one = "/api/v1/tokens/{id:[0-9A-Za-z]{12}}"
     app.router.add_get("/healthz", health.alive)
     app.router.add_get("/readyz", health.ready)
@@ -82,6 +85,8 @@ def build_management(
     app.router.add_post("/oauth2/introspect", oauth.introspect)
     app.router.add_post("/oauth2/revoke", oauth.revoke)
     app.router.add_get(DESCRIPTION, Description().show)
+    app.router.add_get(f"{one}/usage", uses.usage)
+    app.router.add_get(f"{one}/denials", uses.denials)
     app.router.add_post("/api/v1/sign-in-links", doors.offer)
     app.router.add_post("/api/v1/sign-out", doors.leave)
     return app

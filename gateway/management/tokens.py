@@ -63,6 +63,8 @@ class TokenCalls:
                 expires_in_days=new.expires_in_days,
                 allowed_ips=new.allowed_ips,
                 description=new.description,
+                replaces=new.replaces,
+                end_replaced=new.end_replaced,
                 begin=once.begin,
             )
         return self._told_once(issued, 201)

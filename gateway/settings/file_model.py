@@ -175,6 +175,21 @@ class CacheSection(Section):
     records: Annotated[int, values.number(0, 100_000_000)] = 100_000
 
 
+class NoticesSection(Section):
+    url: Annotated[str | None, values.reading(values.webhook_url)] = None
+    secret_env: Annotated[str | None, values.reading(values.text_value)] = None
+    allow_private: Flag = False
+    days: tuple[Annotated[int, values.number(0, 365)], ...] = (14, 3, 0)
+
+    @model_validator(mode="after")
+    def _signed(self) -> NoticesSection:
+        if (self.url is None) != (self.secret_env is None):
+            raise ValueError("url and secret_env go together: each notice is signed")
+        if self.url is not None and self.url.startswith("http:") and not self.allow_private:
+            raise ValueError("url: http:// is for a receiver on this machine, and needs allow_private: true")
+        return self
+
+
 class GatewayFile(Section):
     listen: Annotated[Address, values.reading(values.address)] = Address("127.0.0.1", 8080)
     public_url: Annotated[str | None, values.reading(values.public_url)] = None
@@ -192,5 +207,6 @@ class GatewayFile(Section):
     drain_timeout: Annotated[int, values.duration("0ms", "24h")] = 25_000
     errors: Annotated[str, values.one_of("problem", "tempo")] = "problem"
     cache: CacheSection = CacheSection()
+    notices: NoticesSection = NoticesSection()
     cors: NotYet = None
     decide: NotYet = None

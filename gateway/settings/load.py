@@ -26,6 +26,7 @@ from gateway.settings.shape import (
     IntrospectionClient,
     JwtIssuer,
     LimitSettings,
+    NoticeSettings,
     OidcSettings,
     Secret,
     Settings,
@@ -36,6 +37,7 @@ from gateway.settings.shape import (
 
 _SECOND: Final = 1000
 _ALL_OPEN: Final = "an upstream has credentials, and these users could grant all that they open: name a grants_claim, or set admin.users_may_grant_all: true"
+_NOTICES: Final = ""
 _MOST_CREDENTIAL: Final = 16 * 1024  # bytes of a credential's file; no server takes a longer field
 
 
@@ -70,6 +72,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, read_credentials: b
         if read_credentials:
             crossed += [*_credentials(model, environ, secrets), *_jwt_keys(model, environ, keys), *_oidc_secret(model, environ, client_secret)]
             crossed += _client_secrets(model, environ, clients)
+            crossed += _notice_secret(model, environ, secrets)
         found += [fault for fault in crossed if not any(_touches(about, bad) for about in (fault.path, *fault.about) for bad in known)]
     faults += [_placed(fault, document, str(path), merged.sources) for fault in found]
     faults += [fault for name, fault in merged.unknown.items() if name not in named]
@@ -87,6 +90,8 @@ def _credential_variables(data: Mapping[str, Any]) -> set[object]:
     named = [section.get("env") for section in sections if isinstance(section, dict)]
     oidc = admin.get("oidc") if isinstance(admin, dict) else None
     named += [oidc.get("client_secret_env")] if isinstance(oidc, dict) else []
+    notices = data.get("notices")
+    named += [notices.get("secret_env")] if isinstance(notices, dict) else []
     named += [issuer.get("secret_env") for issuer in issuers if isinstance(issuer, dict)] if isinstance(issuers, list) else []
     clients = admin.get("introspection") if isinstance(admin, dict) else None
     named += [client.get("secret_env") for client in clients if isinstance(client, dict)] if isinstance(clients, list) else []
@@ -234,6 +239,16 @@ def _client_secrets(model: GatewayFile, environ: Mapping[str, str], clients: dic
             clients[number] = Secret(secret)
 
 
+def _notice_secret(model: GatewayFile, environ: Mapping[str, str], secrets: dict[str, Secret]) -> Iterator[_Found]:
+    """Fetch the secret that signs notices into ``secrets``, under a name that no upstream has."""
+    name = model.notices.secret_env
+    if name is not None:
+        try:
+            secrets[_NOTICES] = values.webhook_secret(_credential_text(CredentialsSection.model_construct(env=name, file=None), environ))
+        except ValueError as error:
+            yield _Found(("notices", "secret_env"), f"secret_env: {name} gives no secret: {error}")
+
+
 def _credential_text(section: CredentialsSection, environ: Mapping[str, str]) -> str:
     if section.env is not None:
         if section.env not in environ:
@@ -287,6 +302,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], admin: AdminSet
         errors=model.errors,
         cache_records=model.cache.records,
         audit=AuditSettings(model.audit.key_file),
+        notices=NoticeSettings(model.notices.url or "", secrets.get(_NOTICES, Secret("")), model.notices.allow_private, model.notices.days),
     )
 
 

@@ -103,6 +103,17 @@ class AdminSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeSettings:
+    """Webhooks. ``url`` is "" where none are sent; it may hold a secret part and is therefore left out of the repr. ``secret`` signs them, in the form
+    ``whsec_BASE64``. ``allow_private``: the receiver may have an address that is not of the public internet. ``days`` before a token's expiry."""
+
+    url: str = field(default="", repr=False)
+    secret: Secret = field(default_factory=lambda: Secret(""))
+    allow_private: bool = False
+    days: tuple[int, ...] = (14, 3, 0)
+
+
+@dataclass(frozen=True, slots=True)
 class TlsFiles:
     """PEM files for TLS to the store. Without ``ca_file`` the system's certificate authorities count; with it, no other. ``cert_file`` and ``key_file``
     are what we show of ourselves: both or neither.
@@ -201,3 +212,4 @@ class Settings:
     errors: str
     cache_records: int
     audit: AuditSettings = AuditSettings()
+    notices: NoticeSettings = NoticeSettings()

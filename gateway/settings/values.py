@@ -5,6 +5,7 @@ A text that may hold a password is never quoted.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -213,6 +214,31 @@ def https_url(written: str) -> str:
     _port(parts, 1)
     host_name(parts.hostname)
     return written
+
+
+def webhook_url(written: str) -> str:
+    """``https://HOST[:PORT]/PATH``, or ``http://`` and the same where the host is this machine by its name or address. It may hold a secret part."""
+    parts = _split(written, "an address such as https://hooks.example.com/scopegate")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError("the address begins with https:// and a host")
+    if parts.scheme == "http" and not is_local(parts.hostname):
+        raise ValueError("the address begins with https://: only a receiver on this machine may be called without TLS")
+    if "@" in parts.netloc or "#" in written or not written.isascii() or not written.isprintable() or " " in written:
+        raise ValueError("the address holds no user, password, blank or #, and only ASCII")
+    _port(parts, 1)
+    host_name(parts.hostname)
+    return written
+
+
+def webhook_secret(written: str) -> Secret:
+    """``whsec_`` and base64 of 24 to 64 bytes, as Standard Webhooks says."""
+    try:
+        key = base64.b64decode(written.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not written.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("it is no whsec_ and 24 to 64 bytes in base64: make one by printf 'whsec_%s\\n' \"$(head -c 32 /dev/urandom | base64)\"")
+    return Secret(written)
 
 
 def origin(written: str) -> str:

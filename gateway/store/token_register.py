@@ -18,7 +18,8 @@ from gateway.core.token_record import TokenRecord
 from gateway.core.token_text import TOKEN_ID
 from gateway.ports import CURSOR, Changed, TokenDraft
 from gateway.store.audit_log import RedisAuditLog
-from gateway.store.records import draft_fields, read_info, stored_digest
+from gateway.store.channel import Command
+from gateway.store.records import Use, draft_fields, read_info, read_use, stored_digest
 from gateway.store.scripts import CHANGE, CREATE
 from gateway.store.server import Store
 from gateway.store.session import Session
@@ -47,7 +48,7 @@ class RedisTokenRegister:
         async with self._store.session() as (session, now_ms):
             if abs(clock_ms - now_ms) > max_skew_ms:
                 return Changed("skewed", None, now_ms)
-            keys = (*self._both(draft.id), self._keys.ids, self._keys.owner(draft.owner))
+            keys = (*self._both(draft.id), self._keys.ids, self._keys.owner(draft.owner), self._keys.ends)
             arguments = (max_per_owner, self._keys.live_prefix, draft.lifetime_ms, *draft_fields(draft))
             details: dict[str, str | int] = {"access": draft.access, "days": round(draft.lifetime_ms / _DAY_MS)}
             if draft.access != "full":
@@ -79,6 +80,14 @@ class RedisTokenRegister:
         fields = {field: value for field, value in (("name", name), ("description", description)) if value is not None}
         arguments = ("rename", *(part for pair in fields.items() for part in pair))
         return (await self._step(token_id, arguments, by, details={"fields": " ".join(fields)}))[0]
+
+    async def replace(self, token_id: str, new_id: str, *, end: bool, by: Actor = NOBODY) -> Changed:
+        """Say that another token takes this one's place; with ``end`` its first use is worth a notice."""
+        if end:
+            notice = msgspec.json.encode({"kind": "replacement", "facts": {"old": token_id, "new": new_id}})
+            async with self._store.session() as (session, _):
+                await session.write(("HSET", self._keys.awaited, new_id, notice))
+        return (await self._step(token_id, ("rename", "replaced_by", new_id), by, details={"fields": "replaced_by", "replaced_by": new_id}))[0]
 
     async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
         """One record, ended ones too, and the store's time."""
@@ -155,21 +164,29 @@ class RedisTokenRegister:
                 await session.settle()
             if changed.record is not None:
                 # The script's record, not one read afterwards: of parallel changes each is told its own.
-                (used,) = await session.ask(("ZSCORE", self._keys.last_used, token_id))
-                if used is not None:
-                    changed = changed._replace(record=msgspec.structs.replace(changed.record, last_used_at=int(used)))
+                (use,), _ = await self._uses(session, [token_id])
+                changed = changed._replace(record=read_info(info, use))
             return changed, [worker.decode() for worker in workers], int(uptime_s)
 
     async def _records(self, session: Session, token_ids: list[str]) -> list[TokenRecord | None]:
         if not token_ids:
             return []
-        *infos, used = await session.ask(*(("HGETALL", self._keys.info(token_id)) for token_id in token_ids), ("ZMSCORE", self._keys.last_used, *token_ids))
-        return [read_info(info, None if score is None else int(score)) for info, score in zip(infos, used, strict=True)]
+        uses, infos = await self._uses(session, token_ids, *(("HGETALL", self._keys.info(token_id)) for token_id in token_ids))
+        return [read_info(info, use) for info, use in zip(infos, uses, strict=True)]
+
+    async def _uses(self, session: Session, token_ids: list[str], *besides: Command) -> tuple[list[Use], list[Any]]:
+        """What is kept of the tokens' use, and the replies to what is asked in the same round trip."""
+        keys = self._keys
+        asked = (("ZMSCORE", keys.last_used, *token_ids), ("HMGET", keys.last_used_from, *token_ids), ("HMGET", keys.reuse, *token_ids))
+        *replies, scores, addresses, reuses = await session.ask(*besides, *asked)
+        return [read_use(*facts) for facts in zip(scores, addresses, reuses, strict=True)], replies
 
     async def _repair(self, session: Session, index: str, orphans: list[str], made: dict[str, int], records: list[TokenRecord]) -> None:
         """Take out of the index what is gone; give back to the owners' indexes what they lack."""
         if orphans:
-            await session.write(*(("ZREM", key, *orphans) for key in {index, self._keys.ids, self._keys.last_used}))
+            keys = self._keys
+            beside = (("HDEL", key, *orphans) for key in (keys.last_used_from, keys.reuse, keys.awaited))
+            await session.write(*(("ZREM", key, *orphans) for key in {index, keys.ids, keys.last_used, keys.ends}), *beside)
         if index == self._keys.ids and records:
             scores = await session.ask(*(("ZSCORE", self._keys.owner(record.owner), record.id) for record in records))
             lost = [record for record, score in zip(records, scores, strict=True) if score is None]

@@ -229,11 +229,11 @@ async def test_what_fails_after_a_change_was_made_says_that_it_may_have_been(own
     await store.start()
     register, token = RedisTokenRegister(store), make_token("sgt", os.urandom)
     assert await created(register, token) == "done"
-    assert ask(own_server.socket, "ACL", "SETUSER", "default", "-zscore", timeout_s=5) == b"+OK"
+    assert ask(own_server.socket, "ACL", "SETUSER", "default", "-zmscore", timeout_s=5) == b"+OK"
     with pytest.raises(StoreUnavailable, match="does not let this user") as refused:
         await register.suspend(token.id)
     assert refused.value.written
-    assert ask(own_server.socket, "ACL", "SETUSER", "default", "+zscore", timeout_s=5) == b"+OK"
+    assert ask(own_server.socket, "ACL", "SETUSER", "default", "+zmscore", timeout_s=5) == b"+OK"
     record, _ = await register.record(token.id)
     assert record is not None
     assert record.state == "suspended"
@@ -244,7 +244,7 @@ async def test_what_fails_after_a_change_says_that_it_may_have_been_made(own_ser
     """Seen to fail with ``written`` told by the command alone that failed (store/session.py)."""
 
     def look(cable: Cable, data: bytes) -> None:
-        if b"ZSCORE" in data:  # asked when the change has been made and is in the append-only file
+        if b"ZMSCORE" in data:  # asked when the change has been made and is in the append-only file
             cable.down.hold()
 
     with Relay(own_server.socket) as relay:

@@ -33,6 +33,7 @@ from gateway.store.once_store import RedisOnceStore
 from gateway.store.server import Store
 from gateway.store.token_register import RedisTokenRegister
 from gateway.store.token_store import RedisTokenStore
+from gateway.store.usage_ledger import RedisUsageReader
 from gateway.ui.pages import Pages
 from gateway.ui.sign_in_pages import SignInPages
 from tests.harness.described import assert_described
@@ -161,6 +162,7 @@ async def management_port(
         holding=Holding(RedisTokenStore(store), "sgt"),
         limits=RedisLimitStore(store),
         clients=clients,
+        usage=RedisUsageReader(store),
         hosts=hosts,
     )
     Pages(issuance, callers, lambda: port.policy).add_to(app)

@@ -1,6 +1,6 @@
--- KEYS[3]: ids, KEYS[4]: the owner's. ARGS (see audit.lua): how many tokens an owner may have, what the key of a live value begins with, lifetime in ms,
--- then name and value of each field. Answers {appended, {outcome, now, field, value, ...}}: the outcome is done, taken or full.
-local IDS, OWNED, MOST = KEYS[3], KEYS[4], tonumber(ARGS[1])
+-- KEYS[3]: ids, KEYS[4]: the owner's, KEYS[5]: ends. ARGS (see audit.lua): how many tokens an owner may have, what the key of a live value begins with,
+-- lifetime in ms, then name and value of each field. Answers {appended, {outcome, now, field, value, ...}}: the outcome is done, taken or full.
+local IDS, OWNED, ENDS, MOST = KEYS[3], KEYS[4], KEYS[5], tonumber(ARGS[1])
 if redis.call('EXISTS', LIVE, INFO) > 0 then
   return {APPENDED, {'taken', digits(NOW)}}
 end
@@ -36,6 +36,7 @@ append()
 redis.call('ZADD', IDS, digits(NOW), record.id)
 redis.call('ZADD', OWNED, digits(NOW), record.id)
 keep(record)
+redis.call('ZADD', ENDS, record.expires_at, record.id)
 local answer = redis.call('HGETALL', INFO)
 table.insert(answer, 1, digits(NOW))
 table.insert(answer, 1, 'done')

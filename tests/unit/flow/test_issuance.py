@@ -118,6 +118,9 @@ async def test_record_as_json_has_the_contracts_fields_and_the_derived_state(iss
             "version",
             "regenerated_at",
             "last_used_at",
+            "last_used_from",
+            "reuse",
+            "replaced_by",
             "allowed_ips",
             "description",
         ]
