@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
@@ -27,6 +27,8 @@ from gateway.ports import StoreUnavailable
 
 _LOG: Final = logging.getLogger("scopegate.management")
 ACTOR: Final = web.RequestKey("actor", Actor)
+ProblemPage = Callable[[web.Request, Problem, str], web.StreamResponse | None]  # a refusal for browsers; None: this one is asked by a program
+PROBLEM_PAGE: Final[web.AppKey[ProblemPage]] = web.AppKey("problem_page")
 _EVERY_ANSWER: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -66,7 +68,8 @@ class Guard:
         except Exception as error:  # noqa: BLE001  the one place where a failure becomes an answer
             problem = as_problem(error)
             code = problem.reason.code
-            response = problem.response(request_id)
+            page = request.app.get(PROBLEM_PAGE)
+            response = (page and page(request, problem, request_id)) or problem.response(request_id)
         self._counters.management[route, request.method, response.status, code] += 1
         return finish(response, request_id)
 
