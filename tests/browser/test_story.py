@@ -4,30 +4,9 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.visitor import Site
-
-
-def make_token(page: Page, name: str, scope: str, access: str) -> str:
-    """A token with one scope; the secret as the page shows it, and the page is left as it is then."""
-    page.get_by_role("link", name="New Token", exact=True).click()
-    expect(page.get_by_role("heading", name="New Token")).to_be_visible()
-    page.get_by_label("Name").fill(name)
-    page.get_by_label("Custom access").check()
-    page.get_by_role("group", name=scope, exact=True).get_by_label(access).check()
-    page.get_by_role("button", name="Confirm").click()
-    return secret_shown(page)
-
-
-def secret_shown(page: Page) -> str:
-    code = page.get_by_text(re.compile(r"^sgt_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}$"))
-    expect(code).to_have_count(1)
-    return str(code.inner_text())
-
-
-def status(site: Site, secret: str, path: str = "/4/worklogs/12", method: str = "GET") -> int:
-    return site.gateway.ask(method, path, token=secret).status
+from tests.browser.visitor import Site, row_of, secret_shown
 
 
 def test_an_owner_makes_a_token_uses_it_regenerates_it_and_revokes_it(site: Site) -> None:
@@ -57,13 +36,13 @@ def test_an_owner_makes_a_token_uses_it_regenerates_it_and_revokes_it(site: Site
     expect(page.get_by_text(f'curl -i -H "Authorization: Bearer $TOKEN" "http://127.0.0.1:{site.gateway.port}/4/worklogs"')).to_be_visible()
     expect(page.get_by_text("Waiting for its first request")).to_be_visible()
     assert secret not in page.url
-    assert status(site, secret) == 200
-    assert status(site, secret, method="POST") == 403
+    assert site.status(secret) == 200
+    assert site.status(secret, method="POST") == 403
     expect(page.get_by_text("It works: the first request came")).to_be_visible()
 
     page.get_by_role("button", name="Close").click()
     page.wait_for_url("**/tokens")
-    row = page.get_by_role("row").filter(has_text="Nightly report")
+    row = row_of(page, "Nightly report")
     expect(row.get_by_text("Active")).to_be_visible()
     assert secret not in page.content()
 
@@ -74,8 +53,8 @@ def test_an_owner_makes_a_token_uses_it_regenerates_it_and_revokes_it(site: Site
     dialog.get_by_role("button", name="Regenerate").click()
     second = secret_shown(page)
     assert second != secret
-    assert status(site, secret) == 401
-    assert status(site, second) == 200
+    assert site.status(secret) == 401
+    assert site.status(second) == 200
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert second not in page.content()
@@ -84,5 +63,5 @@ def test_an_owner_makes_a_token_uses_it_regenerates_it_and_revokes_it(site: Site
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
     expect(row.get_by_text("Revoked")).to_be_visible()
     expect(page.get_by_text("has stopped everywhere: the node has confirmed.")).to_be_visible()
-    assert status(site, second) == 401
+    assert site.status(second) == 401
     expect(row.get_by_role("button", name="Regenerate")).to_have_count(0)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from typing import Any
 
 import jwt
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
-from tests.harness.gateway import GatewayProcess
+from tests.harness.gateway import GatewayProcess, Made
 
 CHROMIUM = "/usr/bin/chromium"
 SHARED = "a secret of thirty-two characters, shared with the product"
@@ -48,6 +49,21 @@ routes:
 _NUMBERS = itertools.count(1)
 
 
+TOKEN = re.compile(r"^sgt_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}$")
+
+
+def secret_shown(page: Page) -> str:
+    """The secret on the page, which is there once."""
+    code = page.get_by_text(TOKEN)
+    expect(code).to_have_count(1)
+    return str(code.inner_text())
+
+
+def row_of(page: Page, name: str) -> Locator:
+    """The row of the list that tells of this token."""
+    return page.get_by_role("row").filter(has_text=name)
+
+
 class Site:
     """The pages of one gateway. Everybody who comes has a subject of its own, so that tests see only what they made."""
 
@@ -70,6 +86,25 @@ class Site:
         status, _, body = self.gateway.admin("POST", "/api/v1/sign-in-links", key=self.jwt(subject, **claims))
         assert status == 201, body
         return str(json.loads(body)["url"])
+
+    def api(self, method: str, path: str, body: object = None, *, subject: str, **claims: Any) -> Any:
+        """A call to the API on a user's behalf that must work."""
+        status, _, answer = self.gateway.admin(method, f"/api/v1{path}", body, key=self.jwt(subject, **claims))
+        assert status in {200, 201}, answer
+        return json.loads(answer)
+
+    def make(self, subject: str, name: str, *grants: str, **facts: Any) -> Made:
+        """A token of this user, full where no grant is named."""
+        made = self.api("POST", "/tokens", {"name": name, **({"grants": grants} if grants else {"access": "full"}), **facts}, subject=subject)
+        return Made(made["token"]["id"], made["secret"])
+
+    def names(self, subject: str) -> list[str]:
+        """The names of all tokens of this user."""
+        return [token["name"] for token in self.api("GET", "/tokens", subject=subject)["items"]]
+
+    def status(self, secret: str, method: str = "GET", path: str = "/4/worklogs/12") -> int:
+        """What the gateway answers to a request with this token."""
+        return self.gateway.ask(method, path, token=secret).status
 
     def visit(self, subject: str = "", *, scheme: str = "light", width: int = 1280, height: int = 800, claims: dict[str, Any] | None = None) -> Page:
         """A page of a new browser, signed in, at the list of tokens."""

@@ -15,16 +15,19 @@ export function showOnce(place, secret, firstUse, done) {
   let kept = secret;
   let watching = true;
 
-  const forget = () => {
-    if (!watching) return;
+  const wipe = () => {
     watching = false;
     kept = "";
     code.textContent = "";
     place.replaceChildren();
-    window.removeEventListener("pagehide", forget);
+    window.removeEventListener("pagehide", wipe);
+  };
+  const forget = () => {
+    if (!watching) return;
+    wipe();
     done();
   };
-  window.addEventListener("pagehide", forget);
+  window.addEventListener("pagehide", wipe);
   $("[data-close]", place).addEventListener("click", forget);
 
   const status = $(".quiet-status", place);
