@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OPENID := tests/openid/node_modules/.package-lock.json
 
-.PHONY: help demo test revocation schemathesis check lint types imports format lock bench clean
+.PHONY: help demo test screenshots revocation schemathesis check lint types imports format lock bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -15,6 +15,9 @@ demo: .venv/run.stamp ## the gateway with a sample upstream, a token and curl li
 
 test: .venv/dev.stamp .venv/system.stamp $(OPENID) ## every test
 	@$(BIN)/python -m pytest tests
+
+screenshots: .venv/dev.stamp .venv/system.stamp ## pictures of every page into docs/images, as the browser of the tests sees them
+	@SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser/test_screenshots.py
 
 revocation: .venv/dev.stamp ## 200 ends of tokens on three nodes, under load and at rest, with their figures (REVOKES=N: so many)
 	@REVOKES=$(or $(REVOKES),200) $(BIN)/python -m pytest -s --timeout 1800 tests/fault/test_revocation_on_nodes.py -k once_an_end_is_answered

@@ -25,7 +25,7 @@ from gateway.management.user_tokens import UserTokens
 from gateway.management.webhook import WebhookSender
 from gateway.observe.metrics import Counters, Overview
 from gateway.ports import StoreUnavailable
-from gateway.settings import Secret, Settings
+from gateway.settings import Address, Secret, Settings
 from gateway.store.audit_log import RedisAuditLog
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
@@ -87,7 +87,7 @@ class ManagementApp:
             hosts=settings.admin.hosts,
             overview=overview,
         )
-        Pages(issuance, callers, lambda: self._policy).add_to(app)
+        Pages(issuance, callers, lambda: self._policy, settings.public_url or f"http://{_reachable(settings.listen)}").add_to(app)
         SignInPages(sign_in, callers, provider, audit).add_to(app)
         self._server = ManagementServer(app)
         self._tasks: list[asyncio.Task[None]] = []
@@ -141,3 +141,8 @@ class ManagementApp:
                 if failed >= _FAILED:
                     LOG.info("the store can be used again")
                 failed = 0
+
+
+def _reachable(listen: Address) -> Address:
+    """An address that a client on this machine can call, where the gateway listens on every one."""
+    return Address(listen.host if listen.host not in {"", "0.0.0.0", "::"} else "localhost", listen.port)  # noqa: S104 - compared, not bound

@@ -33,6 +33,8 @@ from gateway.ports import StoreUnavailable
 _LOG: Final = logging.getLogger("scopegate.management")
 DESCRIPTION: Final = "/api/v1/openapi.json"  # the one path below /api/ that is open: tools read it without a key
 ACTOR: Final = web.RequestKey("actor", Actor)
+ProblemPage = Callable[[web.Request, Problem, str], web.StreamResponse | None]  # a refusal for browsers; None: this one is asked by a program
+PROBLEM_PAGE: Final[web.AppKey[ProblemPage]] = web.AppKey("problem_page")
 _EVERY_ANSWER: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -86,7 +88,8 @@ class Guard:
         except Exception as error:  # noqa: BLE001  the one place where a failure becomes an answer
             problem = as_problem(error)
             code = problem.reason.code
-            response = problem.response(request_id)
+            page = request.app.get(PROBLEM_PAGE)
+            response = (page and page(request, problem, request_id)) or problem.response(request_id)
             if problem.reason.status in _NOTED or (problem.reason.status == 404 and isinstance(error, IssuanceRefused)):
                 self._refused(_refusal(request, problem))
         self._counters.management[route, request.method, response.status, code] += 1
