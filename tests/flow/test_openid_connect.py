@@ -163,7 +163,7 @@ async def test_without_the_browsers_cookie_or_with_anothers_the_answer_is_refuse
 
 
 async def test_a_code_that_another_browser_got_is_refused_by_the_provider(port: Port, provider: Provider) -> None:
-    """Who puts a stolen code into an own sign-in fails by its verifier. Seen to fail with a provider that knows no PKCE."""
+    """Who puts a stolen code into an own sign-in fails by its verifier. Seen to fail with one verifier for all."""
     stolen = parse_qs(urlsplit(await signed_in_there(provider, (await go(port))[0], "victim", BACK)).query)["code"][0]
     address, errand = await go(port)
     own = await signed_in_there(provider, address, "thief", BACK)
@@ -185,7 +185,7 @@ async def test_a_code_that_was_used_is_refused_by_the_provider(port: Port, provi
 
 @pytest.mark.parametrize(("field", "says"), [("verifier", b"does not take this code"), ("nonce", b"another sign-in")])
 async def test_a_wrong_verifier_and_a_wrong_nonce_are_refused(port: Port, provider: Provider, field: str, says: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen to fail, for the nonce, without its check; for the verifier, with the provider's `pkce` off."""
+    """Seen to fail, for the nonce, without its check; for the verifier it is the provider that refuses."""
     address, errand = await go(port)
     came_back = path_of(await signed_in_there(provider, address, "ana", BACK))
     right = Errand.of

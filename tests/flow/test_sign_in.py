@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -14,6 +17,7 @@ from gateway.settings import JwtIssuer, Secret
 from gateway.store.server import Store
 from tests.flow.management_port import Answer, Port, management_port
 
+ROOT = Path(__file__).parents[2]
 SHARED = "a secret of thirty-two characters, shared with the product"
 ISSUER = JwtIssuer("https://login.example", "scopegate", ("HS256",), "", "", Secret(SHARED), "sub", "admin", "grants")
 PUBLIC = "https://tokens.example"
@@ -251,6 +255,20 @@ async def test_the_address_of_a_link_is_the_public_one(store: Store) -> None:
     async with secure(store) as port:
         offered = await port.ask("POST", LINKS, key=user(), Host="localhost")
         assert offered.json["url"].startswith(f"{PUBLIC}/sign-in/")
+
+
+async def test_the_example_of_the_docs_makes_a_link(port: Port) -> None:
+    """The code in docs/sign-in.md, as it stands there, against this port."""
+    code = re.findall(r"```python\n(import time.*?)```", (ROOT / "docs" / "sign-in.md").read_text(), re.DOTALL)[0]
+    product: dict[str, Any] = {}
+    exec(
+        compile(code.replace(PUBLIC + ".com", f"http://127.0.0.1:{port.port}").replace("https://app.example.com", ISSUER.issuer), "sign-in.md", "exec"), product
+    )
+    url = await asyncio.to_thread(product["link_for"], "ana", ["teams:view"], SHARED)
+    entered_by = await port.ask("GET", "/" + url.split("/", 3)[3], key=None)
+    own = f"http://127.0.0.1:{port.port}"
+    made = await port.ask("POST", TOKENS, {"name": "x", "access": "full"}, key=None, Cookie=cookie(entered_by), Origin=own)
+    assert (made.json["token"]["owner"], made.json["token"]["grants"]) == ("ana", ["teams:view"])
 
 
 async def test_ways_in_are_told_where_no_provider_is_configured(port: Port) -> None:
