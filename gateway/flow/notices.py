@@ -53,6 +53,8 @@ class Notices:
                     pass
             except StoreUnavailable:
                 pass  # the management process tells of it
+            except Exception as error:  # noqa: BLE001 - one damaged notice must not keep all others from being seen to
+                LOG.error("notices can't be seen to (%s): it is tried again; report this", type(error).__name__)  # noqa: TRY400 - one plain line
             await asyncio.sleep(ROUND_S)
 
     async def round(self) -> int:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.core.token_text import make_text
+from gateway.store.server import Store
+from tests.flow.management_port import management_port
+from tests.flow.test_callers import ISSUER, user
 from tests.harness.gateway import GatewayProcess
 from tests.harness.upstream import CLOSE, ScriptedUpstream
 from tests.harness.waiting import eventually
@@ -156,6 +159,20 @@ def test_a_replacement_of_nothing_is_refused_and_makes_nothing(facts: dict[str, 
     status, _, body = gateway.admin("POST", "/api/v1/tokens", {"name": "x", "access": "full", **facts})
     assert (status, [fault["field"] for fault in json.loads(body)["errors"]]) == (422, [wrong])
     assert gateway.api("GET", "/tokens?limit=1")["items"] == before
+
+
+async def test_a_users_usage_and_refusals_are_no_others_and_no_other_may_replace_its_token(store: Store) -> None:
+    """Seen to fail with the record fetched without the one who asks."""
+    async with management_port(store, issuers=[ISSUER]) as port:
+        made = (await port.ask("POST", "/api/v1/tokens", {"name": "mine", "grants": ["worklogs"]}, key=user("ana"))).json["token"]
+        for call in ("usage", "denials"):
+            path = f"/api/v1/tokens/{made['id']}/{call}"
+            assert (await port.ask("GET", path, key=user("ana"))).status == 200
+            assert (await port.ask("GET", path)).status == 200
+            assert (await port.ask("GET", path, key=user("ben"))).json["code"] == "not_found"
+        refused = await port.ask("POST", "/api/v1/tokens", {"name": "x", "grants": ["worklogs"], "replaces": made["id"]}, key=user("ben"))
+        assert (refused.status, refused.json["errors"]) == (422, [{"field": "replaces", "message": f'there is no token "{made["id"]}"'}])
+        assert (await port.ask("GET", f"/api/v1/tokens/{made['id']}")).json["token"]["replaced_by"] is None
 
 
 def test_answers_tell_of_the_expiry_in_the_last_fourteen_days_alone(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
