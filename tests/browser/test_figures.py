@@ -30,6 +30,7 @@ def shown_in_time(page: Page, found: Locator) -> None:
 
 
 def test_usage_and_refusals_are_told_and_lead_to_a_narrower_and_to_a_wider_token(site: Site) -> None:
+    """Seen to fail where the link to the form names no scope, and where the old token is not named to the API."""
     subject = site.subject()
     made = site.make(subject, "Nightly", "worklogs:view", "teams:view")
     needs(site, f"/tokens/{made.id}/usage")
@@ -46,6 +47,12 @@ def test_usage_and_refusals_are_told_and_lead_to_a_narrower_and_to_a_wider_token
     expect(refusal).to_contain_text("needs worklogs:manage")
     expect(refusal).to_contain_text("127.0.0.1")
     expect(page.locator("[data-last-used]")).to_contain_text("from 127.0.0.1")
+
+    page.get_by_role("button", name="Regenerate").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_text("3 requests", exact=True)).to_be_visible()
+    expect(dialog.get_by_text("127.0.0.1", exact=True)).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").click()
 
     refusal.get_by_role("link", name="New token with it").click()
     expect(page.get_by_role("group", name="Worklogs", exact=True).get_by_label("Manage")).to_be_checked()
@@ -69,6 +76,7 @@ def test_usage_and_refusals_are_told_and_lead_to_a_narrower_and_to_a_wider_token
 
 
 def test_a_first_request_that_is_refused_is_named(site: Site) -> None:
+    """Seen to fail where the watch does not look at refusals."""
     subject = site.subject()
     needs(site, f"/tokens/{site.make(subject, 'Probe', 'worklogs').id}/denials")
     page = site.visit(subject)
