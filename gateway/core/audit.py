@@ -136,7 +136,6 @@ class Verifier:
         expected = self.head.seq + 1
         right = (
             entry.seq == expected
-            and _own_seq(entry) == expected
             and entry.hash == chained(self.head.hash, entry.text)
             and self._signer.signed(entry)
             and all(head.hash == entry.hash for head in self._remembered if head.seq == expected)

@@ -86,7 +86,7 @@ def test_a_log_as_it_was_written_is_whole() -> None:
 
 @pytest.mark.parametrize("name", TAMPERED)
 def test_what_was_done_to_a_log_is_found_with_its_place(name: str) -> None:
-    """Seen to fail with the signature, the hash, the own number, or what is remembered left out of ``Verifier.take``."""
+    """Seen to fail with the signature, the hash, or what is remembered left out of ``Verifier.take``."""
     tamper, expected = TAMPERED[name]
     assert found(tamper(), LOG[5].head) == expected
 
