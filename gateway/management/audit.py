@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from aiohttp import web
-from pydantic import Field
 
 from gateway.management.guard import ACTOR
-from gateway.management.payload import Checked, Payload, Text, demand, invalid, read_query
+from gateway.management.payload import AuditListing, Checked, demand, invalid, read_query
 from gateway.management.problem import FieldFault, Problem, json_response
-from gateway.policy_file.units import whole_number
 from gateway.ports import AuditTrail
 
 PATH: Final = "/api/v1/audit"
-MAX_PAGE: Final = 500
-
-
-class TrailWanted(Payload):
-    """The query of GET /audit, without what is empty."""
-
-    cursor: Text = ""
-    limit: Text = "50"
-    action: Text = ""
-    subject: Text = ""
-    token: Annotated[Text, Field(serialization_alias="token_id")] = ""
 
 
 class AuditCalls:
@@ -39,24 +26,13 @@ class AuditCalls:
         if not request[ACTOR].principal.admin:
             raise Problem("admin_only", "Only an admin reads the audit log.")
         query = read_query(request)
-        asked = demand(TrailWanted, Checked({name: value for name, value in query.data.items() if value}, query.faults))
-        limit = _limit(asked.limit)
+        asked = demand(AuditListing, Checked({name: value for name, value in query.data.items() if value}, query.faults))
         wanted = asked.model_dump(by_alias=True, include={"action", "subject", "token"}, exclude_unset=True)
         try:
-            page = await self._trail.page(cursor=asked.cursor, limit=limit, wanted=wanted)
+            page = await self._trail.page(cursor=asked.cursor, limit=asked.limit, wanted=wanted)
         except ValueError as error:
             raise invalid([FieldFault("cursor", f"{error}: begin without one")]) from None
         headers = {}
         if page.next:
             headers["Link"] = f'<{PATH}?{urlencode({**asked.model_dump(exclude_unset=True), "cursor": page.next})}>; rel="next"'
         return json_response({"items": page.items, "next": page.next or None}, headers=headers)
-
-
-def _limit(written: str) -> int:
-    try:
-        limit = whole_number(written)
-    except ValueError as error:
-        raise invalid([FieldFault("limit", str(error))]) from None
-    if not 1 <= limit <= MAX_PAGE:
-        raise invalid([FieldFault("limit", f"write 1 to {MAX_PAGE}")])
-    return limit

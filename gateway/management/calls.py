@@ -42,7 +42,7 @@ class Call(NamedTuple):
         found = [*EVERY, *self.codes]
         if self.who != ANYBODY:
             found += _CALLED
-            found += ["origin_refused"] * (self.method != "GET")
+            found.append("origin_refused")
             found += ["admin_only"] * (self.who != CALLER)
         found += ["client_unknown"] * (self.who == CLIENT)
         if self.body is not None:

@@ -222,7 +222,7 @@ async def test_reuse_is_noted_once_however_often_the_webhook_fails(store: Store,
         token.id,
         "ana",
         "192.0.2.1",
-        "gateway",
+        "process",
     )
     assert entry.details == {"kind": "revoked", "at": "2026-11-18T11:06:40Z"}
     assert len(told.messages) == 4

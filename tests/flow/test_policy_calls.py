@@ -76,7 +76,7 @@ async def test_a_user_is_told_what_it_may_grant_of_each(port: Port) -> None:
     assert await grantable(grants=["work:view", "plans"]) == ["view", "manage", None, None]
     assert await grantable(grants="*") == ["manage"] * 4
     assert await grantable(grants=[]) == [None] * 4
-    assert await grantable(grants=["work:view"], admin=True) == ["view", None, None, None]
+    assert await grantable(grants=["work:view"], admin=True) == ["manage"] * 4
 
 
 async def test_what_is_grantable_is_what_a_new_token_gets(port: Port) -> None:
