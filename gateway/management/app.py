@@ -61,7 +61,7 @@ def build_management(
         middlewares=[Guard(callers, hosts, counters, trusted_proxies=trusted_proxies, refused=refused).middleware()], client_max_size=MAX_BODY
     )
     health = Health(policy, readiness, counters, overview or _alone)
-    tokens = TokenCalls(issuance, policy, once)
+    tokens = TokenCalls(issuance, policy, once, sign_in)
     rules = PolicyCalls(issuance, policy)
     oauth = OAuthCalls(holding, issuance, callers, clients, limits, policy)
     doors = SignInCalls(sign_in, callers, audit)

@@ -14,6 +14,7 @@ from gateway.core.token_record import TokenRecord
 from gateway.flow import token_fields
 from gateway.flow.issuance import Ended, Issuance, Issued, record_json
 from gateway.flow.once import AlreadyDone, Once
+from gateway.flow.sign_in import SignIn
 from gateway.management.guard import ACTOR
 from gateway.management.payload import (
     Checked,
@@ -37,12 +38,13 @@ PATH: Final = "/api/v1/tokens"
 
 
 class TokenCalls:
-    """The handlers. ``policy`` gives the policy in force, ``once`` remembers which calls were done."""
+    """The handlers. ``policy`` gives the policy in force, ``once`` remembers which calls were done; one who leaves is signed out by ``sign_in``."""
 
-    def __init__(self, issuance: Issuance, policy: Callable[[], Policy], once: OnceStore) -> None:
+    def __init__(self, issuance: Issuance, policy: Callable[[], Policy], once: OnceStore, sign_in: SignIn) -> None:
         self._issuance = issuance
         self._policy = policy
         self._once = once
+        self._sign_in = sign_in
 
     async def create(self, request: web.Request) -> web.Response:
         """201 with the token and its secret, which is told this once."""
@@ -119,7 +121,7 @@ class TokenCalls:
         return self._told_ended(await self._for(request).revoke(request.match_info["id"]))
 
     async def revoke_owner(self, request: web.Request) -> web.Response:
-        """End all tokens of one who leaves."""
+        """End all tokens of one who leaves, and its browser sessions first, so that none makes another."""
         demand(Nothing, await read_body(request))
         if not request[ACTOR].principal.admin:
             raise Problem("admin_only", "Only an admin ends all tokens of an owner.")
@@ -127,6 +129,7 @@ class TokenCalls:
         owner = faults.of("owner", token_fields.owner, request.match_info["owner"])
         if faults.found:
             raise invalid([FieldFault(*fault) for fault in faults.found.items()])
+        await self._sign_in.leave_everywhere(owner)
         ended = await self._for(request).revoke_owner(owner)
         return json_response({"owner": owner, "revoked": [token.id for token in ended.tokens], **ended.reach._asdict()})
 

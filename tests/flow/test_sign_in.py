@@ -222,6 +222,13 @@ async def test_a_product_can_end_the_sessions_of_its_user(port: Port) -> None:
     assert (await port.ask("GET", TOKENS, key=None, Cookie=session)).status == 401
 
 
+async def test_who_leaves_is_signed_out(port: Port) -> None:
+    """Seen to fail with only the tokens ended."""
+    session = cookie(await entered(port))
+    assert (await port.ask("POST", "/api/v1/owners/ana/revoke")).status == 200
+    assert (await port.ask("GET", TOKENS, key=None, Cookie=session)).status == 401
+
+
 async def test_a_session_makes_no_other_session(port: Port) -> None:
     session = cookie(await entered(port))
     answer = await port.ask("POST", LINKS, key=None, Cookie=session, Origin=f"http://127.0.0.1:{port.port}")
