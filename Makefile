@@ -13,8 +13,9 @@ help: ## this list
 demo: .venv/run.stamp ## the gateway with a sample upstream, a token and curl lines; Ctrl-C ends it
 	@exec $(BIN)/python -m gateway demo
 
-test: .venv/dev.stamp .venv/system.stamp $(OPENID) ## every test
-	@$(BIN)/python -m pytest tests
+test: .venv/dev.stamp .venv/system.stamp $(OPENID) ## every test: first those that others don't disturb, several at once; then those that count on time
+	@$(BIN)/python -m pytest -n 4 --dist loadfile tests --ignore tests/fault --ignore tests/unit/bench
+	@$(BIN)/python -m pytest tests/fault tests/unit/bench
 
 screenshots: .venv/dev.stamp .venv/system.stamp ## pictures of every page into docs/images, as the browser of the tests sees them
 	@SCREENSHOTS=1 $(BIN)/python -m pytest tests/browser/test_screenshots.py

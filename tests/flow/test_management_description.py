@@ -138,7 +138,7 @@ async def _not_found(caller: Caller, _: pytest.MonkeyPatch) -> Answer:
 
 
 async def _origin_refused(caller: Caller, _: pytest.MonkeyPatch) -> Answer:
-    return await caller.send(key=None, Cookie=await caller.session(), Origin="http://evil.example")
+    return await caller.send(key=None, Cookie=await caller.session(), Origin="http://evil.example", Sec_Fetch_Site="cross-site")
 
 
 async def _rate_limited(caller: Caller, patch: pytest.MonkeyPatch) -> Answer:
