@@ -138,7 +138,7 @@ class EmbeddedStore:
     def _launch(self, *, wait: bool = True) -> None:
         lock = self._take_server_lock()
         try:
-            with _uninterrupted():
+            with _uninterrupted() if self._tied else contextlib.nullcontext():  # in another thread no handler runs
                 self._process = self._spawn(lock)
         finally:
             os.close(lock)  # the server's copy holds the lock from here on
@@ -160,7 +160,7 @@ class EmbeddedStore:
                     pass_fds=(lock,),
                     umask=0o077,
                     start_new_session=True,  # Ctrl-C is for the gateway, which stops the server after the drain
-                    preexec_fn=_prepare(os.getpid() if self._tied else None),  # noqa: PLW1509 - only the main thread starts servers
+                    preexec_fn=_tie_to(os.getpid()) if self._tied else None,  # noqa: PLW1509 - who ties has one thread
                 )
             os.pwrite(lock, f"{process.pid}\n".encode().ljust(16), 0)
         except OSError as error:
@@ -321,19 +321,18 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _prepare(parent: int | None) -> Callable[[], None]:
-    """For a new process: it takes signals again. With a parent, SIGTERM, on which the server saves and ends, once the parent's thread has ended:
-    the kernel sends it, so a kill -9 of the gateway and of all who might speak to the server leaves none behind."""
+def _tie_to(parent: int) -> Callable[[], None]:
+    """For a new process: it takes signals again, and gets SIGTERM, on which the server saves and ends, once its parent's thread has ended. The kernel
+    sends it, so a kill -9 of the gateway and of all who might speak to the server leaves none behind."""
     prctl = ctypes.CDLL(None).prctl
 
-    def prepare() -> None:
+    def tie() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-        if parent is not None:
-            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)  # the parent has ended before
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)  # the parent has ended before
 
-    return prepare
+    return tie
 
 
 def _private_folder(path: Path) -> None:

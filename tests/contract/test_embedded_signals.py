@@ -33,7 +33,7 @@ def test_a_signal_that_comes_while_the_server_starts_leaves_none_behind(tmp_path
     monkeypatch.setattr(subprocess, "Popen", popen_and_signal)
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        server = EmbeddedStore(tmp_path)
+        server = EmbeddedStore(tmp_path, tied=True)
         with pytest.raises(Told):
             server.start()
         assert server.pid is None
@@ -47,7 +47,7 @@ def test_a_signal_that_comes_while_the_server_starts_leaves_none_behind(tmp_path
 
 def test_the_server_takes_the_signals_that_were_held_back_while_it_started(tmp_path: Path) -> None:
     """Seen to fail without the unblocking in the new process: it had to be killed."""
-    server = EmbeddedStore(tmp_path)
+    server = EmbeddedStore(tmp_path, tied=True)
     server.start()
     pid = server.pid
     assert pid is not None
