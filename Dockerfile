@@ -9,9 +9,9 @@ ARG PYTHON=3.13-slim-bookworm
 FROM python:${PYTHON} AS build
 WORKDIR /build
 # The locks first: as long as they stay, so does this layer.
-COPY requirements/build.txt requirements/run.txt requirements/
+COPY requirements/build.txt requirements/oidc.txt requirements/
 RUN python -m venv --without-pip /opt/scopegate \
-    && python -m pip --python /opt/scopegate/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/run.txt \
+    && python -m pip --python /opt/scopegate/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/oidc.txt \
     && python -m venv --without-pip /opt/build \
     && python -m pip --python /opt/build/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./

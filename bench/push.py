@@ -17,6 +17,8 @@ import uvloop
 
 from bench.population import populate
 from bench.processes import CannotMeasure
+from gateway.core.audit import AuditEntry
+from gateway.core.principal import ON_ITS_OWN
 from gateway.core.token_record import LiveRecord
 from gateway.core.token_text import TokenText
 from gateway.store.connection import StoreOptions
@@ -37,15 +39,16 @@ async def drops(options: StoreOptions, tokens: list[TokenText], changes: int) ->
     heartbeat = asyncio.create_task(worker.run())
     loop, found = asyncio.get_running_loop(), []
     try:
-        async with others.session() as (session, _):
+        async with others.session() as (session, now_ms):
             for number in range(changes):
                 token_id = tokens[number % len(tokens)].id
                 await _at_hand(worker, token_id)
                 dropped: asyncio.Future[int] = loop.create_future()
                 worker.on_change = lambda changed, dropped=dropped, wanted=token_id: _note(worker, dropped, changed, wanted)  # type: ignore[misc]
                 keys = (ours.keys.live(token_id), ours.keys.info(token_id), ours.keys.workers)
+                entry = AuditEntry("token.rename", ON_ITS_OWN, token_id)
                 begun = perf_counter_ns()
-                await session.script(CHANGE, keys, ("rename", "description", str(number)))
+                await others.chain.run(session, CHANGE, keys, ("rename", "description", str(number)), entry, now_ms)
                 async with asyncio.timeout(_WITHIN_S):
                     found.append((await dropped - begun) / 1000)
     except TimeoutError:

@@ -40,7 +40,7 @@ from gateway.core.route import RateLimit, Route
 from gateway.core.token_record import LiveRecord
 from gateway.core.token_text import digest, parse
 from gateway.flow.engine import Credential, Opening
-from gateway.flow.issuance import Issuance
+from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
 from gateway.flow.reload import load_fitting_policy
 from gateway.inbound.downward import AnswerFraming
 from gateway.inbound.upward import request_head
@@ -251,7 +251,9 @@ async def _issue(settings: Settings, options: StoreOptions, policy: Policy) -> s
     store = Store(options)
     await store.start()
     try:
-        issued = await Issuance(RedisTokenRegister(store), settings.token_prefix).create(name="bench", grants=["worklogs"], policy=policy)
+        issued = await Issuance(RedisTokenRegister(store), settings.token_prefix, by=ON_THE_COMMAND_LINE).create(
+            name="bench", grants=["worklogs"], policy=policy
+        )
     finally:
         await store.close()
     return issued.secret

@@ -5,10 +5,13 @@ Every method of a store port may raise StoreUnavailable; the engine turns it int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
-from gateway.core.route import RateLimit
+from gateway.core.audit import AuditEntry
+from gateway.core.principal import NOBODY, Actor, Principal
+from gateway.core.route import RateLimit, Route
 from gateway.core.token_record import LiveRecord, TokenRecord
 
 
@@ -73,11 +76,87 @@ class LimitStore(Protocol):
         """Count one request under ``key`` (GCRA: generic cell rate algorithm, ITU-T I.371), atomically."""
 
 
+class Refusal(NamedTuple):
+    """One refused request of a token whose secret was proved. ``at`` is Unix milliseconds; ``path`` is the canonical one, without a query; ``route`` is
+    "" where no route covers it. ``required_scope``, ``granted`` and ``missing`` are told where a scope was missing."""
+
+    at: int
+    request_id: str
+    client: str
+    method: str
+    path: str
+    route: str
+    status: int
+    code: str
+    required_scope: str | None = None
+    granted: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
 class UsageLedger(Protocol):
     """Usage of tokens, written in batches. Never fails and never waits."""
 
-    def used(self, token_id: str, now_ms: int) -> None:
-        """Note that the token was accepted at that time."""
+    def used(self, token_id: str, route: Route, method: str, address: str, now_ms: int) -> None:
+        """Note that a request of the token was let through at that time. ``method`` is "WEBSOCKET" for an upgrade."""
+
+    def refused(self, token_id: str, refusal: Refusal) -> None:
+        """Note that a request of the token was refused, and, where its secret had ended, that such a secret was used."""
+
+
+class UsedRoute(NamedTuple):
+    """How often a token was let through on one day (days since 1970, UTC) by one route, and what that asked of its scope: "view" or "manage"."""
+
+    day: int
+    access: str
+    scope: str
+    route: str
+    requests: int
+
+
+class Usage(NamedTuple):
+    """A token's days, and by day how many requests were refused. ``today`` is the store's, in days since 1970."""
+
+    today: int
+    routes: list[UsedRoute]
+    refused: dict[int, int]
+
+
+class UsageReader(Protocol):
+    """What the ledgers of all workers have written."""
+
+    async def usage(self, token_id: str, days: int) -> Usage:
+        """The last so many days, today's included."""
+
+    async def refusals(self, token_id: str) -> list[Refusal]:
+        """The last refusals, newest first."""
+
+
+class Notice(NamedTuple):
+    """Something that has to be seen to, at least once. ``kind`` is "expiry", "reuse" or "replacement"; ``facts`` are its own. ``tries`` have failed."""
+
+    id: str
+    kind: str
+    facts: dict[str, str | int]
+    tries: int = 0
+
+
+class NoticeQueue(Protocol):
+    """What is due, in the store: a restart loses nothing, and of several nodes one sees to it."""
+
+    async def sweep(self, days: Sequence[int]) -> None:
+        """Make the notices of tokens that come within so many ``days`` (descending) of their expiry, each once."""
+
+    async def claim(self, count: int) -> tuple[list[Notice], int]:
+        """Up to so many due notices, nobody else's for half a minute, and the store's time."""
+
+    async def done(self, notice: Notice) -> None:
+        """It is seen to."""
+
+    async def later(self, notice: Notice, delay_ms: int) -> None:
+        """Try again then; ``notice`` is kept as it is given."""
+
+
+CURSOR: Final = re.compile(r"([0-9]{1,16})-([0-9A-Za-z]{12})\Z")  # a place in a listing: time of creation, token id; opaque to callers
 
 
 class TokenPage(NamedTuple):
@@ -126,26 +205,57 @@ class Changed(NamedTuple):
     reach: Reach = Reach(0, 0)
 
 
-class TokenRegister(Protocol):
-    """Whole records: written by create and change, read by people. An answered change survives a crash of the store's server."""
+class AuditLog(Protocol):
+    """Who did what. Nothing that was written is ever changed; what was noted when the call returns survives a crash of the store's server."""
 
-    async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int) -> Changed:
+    async def note(self, entry: AuditEntry) -> None:
+        """Write one entry."""
+
+
+class AuditPage(NamedTuple):
+    """One page of the audit log, newest first, each entry as people are shown it; ``next`` is an opaque cursor, "" at the end."""
+
+    items: list[dict[str, Any]]
+    next: str
+
+
+class AuditTrail(Protocol):
+    """The audit log as people read it."""
+
+    async def page(self, *, cursor: str, limit: int, wanted: Mapping[str, str]) -> AuditPage:
+        """Up to ``limit`` entries from ``cursor`` on, newest first, those whose fields are as ``wanted``. A page may be short, even empty, and yet have a
+        next one. ValueError where the cursor is not one of ours."""
+
+
+class TokenRegister(Protocol):
+    """Whole records: written by create and change, read by people. An answered change survives a crash of the store's server.
+
+    Each change is in the audit log, with who made it (``by``): either both are made or neither. A repeat that changes nothing is not noted.
+    """
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Write an entry of the audit log, of what spans several tokens."""
+
+    async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int, by: Actor = NOBODY) -> Changed:
         """Make the token, unless our clock (``clock_ms``, Unix milliseconds) and the store's differ by more than ``max_skew_ms``."""
 
-    async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int) -> Changed:
+    async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int, by: Actor = NOBODY) -> Changed:
         """A new secret; the old one works on for ``overlap_ms``, never past the token's expiry."""
 
-    async def revoke(self, token_id: str) -> Changed:
+    async def revoke(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """End the token for good."""
 
-    async def suspend(self, token_id: str) -> Changed:
+    async def suspend(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """Stop the token until it is resumed."""
 
-    async def resume(self, token_id: str) -> Changed:
+    async def resume(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """Let a suspended token work again."""
 
-    async def rename(self, token_id: str, *, name: str | None, description: str | None) -> Changed:
+    async def rename(self, token_id: str, *, name: str | None, description: str | None, by: Actor = NOBODY) -> Changed:
         """Change what people read of it."""
+
+    async def replace(self, token_id: str, new_id: str, *, end: bool, by: Actor = NOBODY) -> Changed:
+        """Say that another token takes this one's place; with ``end`` a notice of kind "replacement" comes when that one is first used."""
 
     async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
         """One record, ended ones too, and the store's time."""
@@ -157,3 +267,56 @@ class TokenRegister(Protocol):
 
     async def ids_of(self, owner: str) -> list[str]:
         """The ids of all tokens of an owner, ended ones too."""
+
+
+class BrowserSession(NamedTuple):
+    """Somebody who is signed in. ``embedded`` is the origin of the page whose frame shows ours, "" where none does; times are Unix milliseconds."""
+
+    principal: Principal
+    embedded: str
+    since_ms: int
+    ends_ms: int
+
+
+class SessionStore(Protocol):
+    """Who is signed in, and the links with which one can sign in. Ids and codes are kept as their SHA-256 only."""
+
+    async def offer(self, code: bytes, session: BrowserSession, lifetime_ms: int) -> None:
+        """Keep what a sign-in link leads to; ``code`` is a digest."""
+
+    async def take(self, code: bytes) -> BrowserSession | None:
+        """What a link leads to, once: the second time, and after its time, None."""
+
+    async def open(self, session_id: bytes, session: BrowserSession) -> None:
+        """Keep a session until its end; ``session_id`` is a digest."""
+
+    async def find(self, session_id: bytes) -> BrowserSession | None:
+        """A session that has not ended."""
+
+    async def end(self, session_id: bytes) -> None:
+        """End a session."""
+
+    async def end_all(self, subject: str) -> int:
+        """End all sessions of a subject, and the links that were not used; how many sessions there were."""
+
+    async def once(self, name: bytes, lifetime_ms: int) -> bool:
+        """Whether nobody has asked this of ``name`` (a digest) in its lifetime: of two at once one is told so."""
+
+
+class Begun(NamedTuple):
+    """A call that its caller gave a key, so that it is done once: what it does ("create" or "regenerate"), to which token, and since when (the
+    store's time in Unix milliseconds)."""
+
+    call: str
+    token_id: str
+    since_ms: int
+
+
+class OnceStore(Protocol):
+    """Which calls were begun with which key. A key is kept as a digest, for 24 hours."""
+
+    async def begin(self, key: bytes, call: str, token_id: str, instead: Begun | None = None) -> tuple[Begun, bool]:
+        """Take the key for a call, and True; where it is taken already, who has it, and False. ``instead`` of that one it is taken from it."""
+
+    async def forget(self, key: bytes, begun: Begun) -> None:
+        """Give the key free, if this call still has it."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.flow.issuance import Issuance
+from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
@@ -56,4 +56,4 @@ def tokens(store: Store) -> RedisTokenStore:
 @pytest.fixture
 def issuance(register: RedisTokenRegister) -> Issuance:
     """The life cycle of tokens on that store."""
-    return Issuance(register, "sgt")
+    return Issuance(register, "sgt", by=ON_THE_COMMAND_LINE)

@@ -21,14 +21,18 @@ import typer
 
 import gateway
 from gateway.cli.serve import fail, run
+from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
-from gateway.flow.issuance import Issuance, IssuanceRefused, Issued
+from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance, IssuanceRefused, Issued
+from gateway.flow.sign_in import SIGN_IN, SignIn
 from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import load_policy
 from gateway.processes.child import start_log
 from gateway.processes.listening import CannotServe, listen
 from gateway.settings import Address, Settings
 from gateway.settings.load import load_settings
+from gateway.store.audit_log import RedisAuditLog
+from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import socket_path
 from gateway.store.server import Store
@@ -78,23 +82,28 @@ class Demo:
             fail(why)
 
     def _greet(self, _data: Address, _admin: Address, options: StoreOptions) -> None:
-        typer.echo("\n".join(self._lines(asyncio.run(self._issue(options)))))
+        typer.echo("\n".join(self._lines(*asyncio.run(self._issue(options)))))
 
-    async def _issue(self, options: StoreOptions) -> Issued:
+    async def _issue(self, options: StoreOptions) -> tuple[Issued, str]:
         store = Store(options)
         await store.start()
         try:
-            return await Issuance(RedisTokenRegister(store), self._settings.token_prefix).create(name="Demo", policy=self._policy, grants=_GRANTS)
+            issuance = Issuance(RedisTokenRegister(store), self._settings.token_prefix, by=ON_THE_COMMAND_LINE)
+            issued = await issuance.create(name="Demo", policy=self._policy, grants=_GRANTS)
+            code = await SignIn(RedisSessionStore(store)).offer(ON_THE_COMMAND_LINE.principal)
+            await RedisAuditLog(store).note(AuditEntry("link.offer", ON_THE_COMMAND_LINE, owner=ON_THE_COMMAND_LINE.principal.subject))
+            return issued, code
         finally:
             await store.close()
 
-    def _lines(self, issued: Issued) -> Iterator[str]:
+    def _lines(self, issued: Issued, code: str) -> Iterator[str]:
         settings = self._settings
         key = settings.store.data_dir / "admin.key"
         yield from (
             "",
             f"  gateway     {settings.public_url}",
             f"  management  http://{settings.admin.listen}   its key: {key}",
+            f"  sign in     http://{settings.admin.listen}{SIGN_IN}/{code}   works once, within five minutes",
             f"  token       {issued.secret}",
             f"              may: {', '.join(issued.token.grants)}",
             f"  upstream    {self._upstream}   the sample API, which asks for no token",

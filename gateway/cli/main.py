@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from gateway import __version__
+from gateway.cli.audit import audit_app, report_command
 from gateway.cli.demo import demo_command
 from gateway.cli.doctor import doctor_command
 from gateway.cli.policy import policy_app
+from gateway.cli.scan import scan_command
 from gateway.cli.serve import serve_command
 from gateway.cli.store import store_app
 from gateway.cli.tokens import token_app
@@ -18,9 +20,12 @@ app = typer.Typer(name="scopegate", help="Scoped access tokens in front of a RES
 app.command("serve")(serve_command)
 app.command("demo")(demo_command)
 app.command("doctor")(doctor_command)
+app.command("scan")(scan_command)
 app.add_typer(token_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)
+app.add_typer(audit_app)
+app.command("report")(report_command)
 
 
 def _version(asked: bool) -> None:

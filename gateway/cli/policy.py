@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,13 +15,11 @@ from rich.console import Console
 from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import fail, plain_errors, print_json, printable
 from gateway.cli.store_session import open_store
-from gateway.core.decision import Denial, denied
-from gateway.core.explain import EVER_AFTER, Explanation, explain
+from gateway.core.explain import Explanation, Holder, explain, holder_of
 from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.core.route_table import ordered, taken
 from gateway.core.scope import GrantSet, parse_grants
-from gateway.core.token_record import ACTIVE
 from gateway.policy_file.advice import advice
 from gateway.policy_file.compile import Compiled
 from gateway.policy_file.document import DocumentFault, Fault, read_bytes
@@ -95,7 +93,7 @@ def explain_(
         fail("--grant and --token together: say one of them")
     with plain_errors():
         policy = load_policy(policy_file or load_settings(config_path(config), os.environ, read_credentials=False).policy)
-        caller = asyncio.run(_holder(token, config_path(config))) if token else _Caller(_granted(grant or []))
+        caller = asyncio.run(_holder(token, config_path(config))) if token else Holder(_granted(grant or []))
     for scope in caller.grants.levels:
         if not policy.knows(scope):
             _warn(f"warning: {scope!r} is no scope of this policy: known are {', '.join(policy.scopes)}")
@@ -113,12 +111,6 @@ def schema(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     sys.stdout.write(policy_schema())
 
 
-class _Caller(NamedTuple):
-    grants: GrantSet
-    created_ms: int = EVER_AFTER
-    refusal: Denial | None = None
-
-
 def _granted(texts: list[str]) -> GrantSet:
     try:
         return parse_grants(texts)
@@ -126,13 +118,11 @@ def _granted(texts: list[str]) -> GrantSet:
         fail(f"--grant: {error}")
 
 
-async def _holder(token_id: str, config: Path) -> _Caller:
+async def _holder(token_id: str, config: Path) -> Holder:
     """What a token holds, and what is wrong with it. Only here is a store needed."""
     async with open_store(config) as issuance:
         record = await issuance.get(token_id)
-    state = record.state_at(time.time_ns() // 1_000_000)
-    refusal = None if state == ACTIVE else denied(f"token_{state}", f"The token is {state}.")
-    return _Caller(parse_grants(record.grants), record.created_at, refusal)
+    return holder_of(record, time.time_ns() // 1_000_000)
 
 
 def _read(file: Path) -> tuple[Compiled | None, list[Fault]]:

@@ -10,8 +10,11 @@ import typer
 from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import plain_errors, print_json
 from gateway.cli.store_session import open_server
+from gateway.core.audit import AuditEntry
+from gateway.flow.issuance import ON_THE_COMMAND_LINE
 from gateway.settings import Settings
 from gateway.settings.load import load_settings
+from gateway.store.audit_log import RedisAuditLog
 
 store_app = typer.Typer(name="store", help="Care for the token store.", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -38,5 +41,7 @@ def adopt(
 
 async def _adopt(settings: Settings) -> str:
     async with open_server(settings) as store:
+        seen = store.chain.newest_seen()
         await store.adopt()
+        await RedisAuditLog(store).note(AuditEntry("store.adopt", ON_THE_COMMAND_LINE, details={"seen": seen.seq, "hash": seen.hash} if seen else {}))
         return store.identity.id.decode()

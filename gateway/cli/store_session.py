@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.flow.issuance import Issuance
+from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
 from gateway.settings import Settings
 from gateway.settings.load import load_settings
 from gateway.store.connection import StoreOptions, store_options
@@ -20,7 +20,7 @@ from gateway.store.token_register import RedisTokenRegister
 
 def options_of(settings: Settings, embedded: EmbeddedStore | None) -> StoreOptions:
     """How the configured store is reached."""
-    return store_options(settings.store, embedded.url if embedded else "")
+    return store_options(settings.store, embedded.url if embedded else "", settings.audit.key_file)
 
 
 @asynccontextmanager
@@ -46,7 +46,7 @@ async def open_issuance(settings: Settings) -> AsyncIterator[Issuance]:
     """The life cycle of tokens on the configured store. StoreUnavailable where the store refuses."""
     async with open_server(settings) as store:
         await store.start()
-        yield Issuance(RedisTokenRegister(store), settings.token_prefix)
+        yield Issuance(RedisTokenRegister(store), settings.token_prefix, by=ON_THE_COMMAND_LINE)
 
 
 @asynccontextmanager

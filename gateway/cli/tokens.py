@@ -230,4 +230,6 @@ def _access(facts: dict[str, Any]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "never"
+    if isinstance(value, dict):
+        value = list(value.values())
     return " ".join(value) if isinstance(value, list) else str(value)

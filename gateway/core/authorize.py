@@ -84,6 +84,11 @@ def check_token(record: LiveRecord | None, digest: bytes, now_ms: int, address: 
     return None
 
 
+def is_secret_of(record: LiveRecord, digest: bytes, now_ms: int) -> bool:
+    """Whether this is the digest of the token's secret, or of the one before while both work."""
+    return compare_digest(record.digest, digest) | (compare_digest(record.previous, digest) & (now_ms < record.overlap_until))
+
+
 def check_grant(route: Route, grants: GrantSet, created_ms: int, method: str, *, websocket: bool = False) -> Denial | None:
     """Whether a token with these grants, made at ``created_ms``, may call the route with this method."""
     scope = route.scope

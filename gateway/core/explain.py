@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.core.authorize import check_grant, find_route, refuse_method
-from gateway.core.decision import Denial
+from gateway.core.decision import Denial, denied
 from gateway.core.path import CanonicalPath, canonicalise
 from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.core.route_table import ordered, taken
-from gateway.core.scope import ACCESS_NAMES, GrantSet
+from gateway.core.scope import ACCESS_NAMES, GrantSet, parse_grants
+from gateway.core.token_record import ACTIVE, TokenRecord
 
 EVER_AFTER: Final = 1 << 62  # as a time of birth: a token newer than every `since`
 
@@ -50,6 +51,21 @@ class Explanation(NamedTuple):
             "granted": list(self.granted),
             "missing": list(self.missing),
         }
+
+
+class Holder(NamedTuple):
+    """For whom it is asked: what is held, since when (Unix milliseconds), and what is wrong with the token itself."""
+
+    grants: GrantSet
+    created_ms: int = EVER_AFTER
+    refusal: Denial | None = None
+
+
+def holder_of(record: TokenRecord, now_ms: int) -> Holder:
+    """What the holder of a token's secret has at ``now_ms``."""
+    state = record.state_at(now_ms)
+    refusal = None if state == ACTIVE else denied(f"token_{state}", f"The token is {state}.")
+    return Holder(parse_grants(record.grants), record.created_at, refusal)
 
 
 def explain(policy: Policy, method: str, target: str, grants: GrantSet, created_ms: int = EVER_AFTER, token_refusal: Denial | None = None) -> Explanation:

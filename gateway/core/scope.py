@@ -55,6 +55,16 @@ class GrantSet:
     def __iter__(self) -> Iterator[str]:
         return iter(self.text.split())
 
+    def includes(self, grant: str) -> bool:
+        """Whether this holds a grant (SCOPE:view or SCOPE:manage): manage includes view."""
+        scope, level = parse_grant(grant)
+        return self.levels.get(scope, 0) >= level
+
+    def named_now(self, scopes: Iterable[Scope]) -> GrantSet:
+        """What this has of the scopes, by their present ids: grants of the ids that they had before count."""
+        levels = {scope.id: max(self.levels.get(name, 0) for name in (scope.id, *scope.was)) for scope in scopes}
+        return GrantSet({name: level for name, level in levels.items() if level})
+
     def __repr__(self) -> str:
         return f"GrantSet({self.text!r})"
 

@@ -41,6 +41,14 @@ class LiveRecord(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True)
         return f"LiveRecord(id={self.id!r}, owner={self.owner!r}, state={self.state!r}, grants={self.grants.text!r}, version={self.version})"
 
 
+class Reuse(msgspec.Struct, frozen=True, array_like=True):
+    """The last use of a secret that had ended: when (Unix milliseconds), from which address, and whether the token was "regenerated" or "revoked"."""
+
+    at: int
+    address: str
+    kind: str
+
+
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The whole record of a token. Field names and order are those of the API's JSON; times are RFC 3339 in UTC there,
     Unix milliseconds here. ``state`` is as stored: use ``state_at`` for what people are shown."""
@@ -57,6 +65,9 @@ class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     regenerated_at: int | None = None
     last_used_at: int | None = None
+    last_used_from: str | None = None  # an address
+    reuse: Reuse | None = None
+    replaced_by: str | None = None  # the id of the token that takes this one's place
     allowed_ips: tuple[str, ...] = ()
     description: str = ""
 

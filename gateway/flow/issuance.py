@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Final, NamedTuple
 
+from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
+from gateway.core.principal import COMMAND, Actor, Principal
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
 from gateway.core.token_text import RandomBytes, digest, make_text, make_token
 from gateway.flow import token_fields as check
@@ -21,6 +25,7 @@ from gateway.ports import Changed, Reach, StoreUnavailable, TokenDraft, TokenPag
 __all__ = ["OPERATOR", "Issuance", "IssuanceRefused", "Issued", "record_json"]
 
 OPERATOR: Final = "operator"  # owner of what is made without one
+ON_THE_COMMAND_LINE: Final = Actor(Principal(OPERATOR, admin=True, via=COMMAND))
 DAY_MS: Final = 86_400_000
 MAX_OVERLAP_S: Final = 7 * 86_400
 MAX_SKEW_MS: Final = 60_000
@@ -28,7 +33,7 @@ MAX_PAGE: Final = 500
 _SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
 _AT_ONCE: Final = 8  # revokes of one owner
 _ATTEMPTS: Final = 5  # a new id that exists already does not happen by chance
-_STATES: Final = (ACTIVE, SUSPENDED, REVOKED, EXPIRED)
+STATES: Final = (ACTIVE, SUSPENDED, REVOKED, EXPIRED)
 _FORBIDS: Final = {
     REVOKED: "The token was revoked for good: make a new one.",
     EXPIRED: "The token has expired: make a new one.",
@@ -36,8 +41,15 @@ _FORBIDS: Final = {
 }
 
 
+Begin = Callable[[str], Awaitable[None]]
+
+
+async def _at_once(_: str) -> None:
+    """What is done first where nothing is."""
+
+
 class IssuanceRefused(Exception):
-    """A rule stands against it. ``code`` is invalid, not_found, not_active, too_many_tokens or clock_skew, with the HTTP ``status``
+    """A rule stands against it. ``code`` is invalid, not_found, not_active, too_many_tokens, admin_only, grant_not_allowed or clock_skew, with the ``status``
     that goes with it; ``fields`` names each wrong field with what is wrong about it.
     """
 
@@ -46,7 +58,7 @@ class IssuanceRefused(Exception):
         self.code: Final = code
         self.message: Final = message
         self.fields: Final = fields or {}
-        self.status: Final = {"invalid": 422, "not_found": 404, "clock_skew": 503}.get(code, 409)
+        self.status: Final = {"invalid": 422, "not_found": 404, "admin_only": 403, "grant_not_allowed": 403, "clock_skew": 503}.get(code, 409)
 
 
 class Issued(NamedTuple):
@@ -74,58 +86,115 @@ class OwnerEnded(NamedTuple):
     reach: Reach
 
 
+class _StoreTime:
+    """The store's time in Unix milliseconds, as last heard and counted on since."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self._clock_ms = clock_ms
+        self._ms = 0
+        self._heard_at = 0.0
+
+    def heard(self, now_ms: int) -> None:
+        self._ms, self._heard_at = now_ms, time.monotonic()
+
+    def now_ms(self) -> int:
+        return self._ms + int((time.monotonic() - self._heard_at) * 1000) if self._ms else self._clock_ms()
+
+
 class Issuance:
-    """Every method may raise StoreUnavailable, with ``written`` where the change may have been made, and IssuanceRefused."""
+    """Every method may raise StoreUnavailable, with ``written`` where the change may have been made, and IssuanceRefused. What ``by`` may not see is not
+    there for it.
+    """
 
     def __init__(
-        self, register: TokenRegister, prefix: str, *, random_bytes: RandomBytes = os.urandom, clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+        self,
+        register: TokenRegister,
+        prefix: str,
+        *,
+        by: Actor,
+        random_bytes: RandomBytes = os.urandom,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._register = register
         self._prefix = prefix
+        self._by = by
         self._random = random_bytes
         self._clock_ms = clock_ms
-        self._store_ms = 0
-        self._heard_at = 0.0
+        self._time = _StoreTime(clock_ms)
+
+    def acting_for(self, by: Actor) -> Issuance:
+        """The same on behalf of somebody else."""
+        other = copy(self)
+        other._by = by  # noqa: SLF001 - our own copy
+        return other
+
+    @property
+    def by(self) -> Actor:
+        """On whose behalf it acts."""
+        return self._by
 
     def now_ms(self) -> int:
         """The store's time, as last heard and counted on since: for the state that people are shown."""
-        return self._store_ms + int((time.monotonic() - self._heard_at) * 1000) if self._store_ms else self._clock_ms()
+        return self._time.now_ms()
 
     async def create(
         self,
         *,
         name: str,
         policy: Policy,
-        owner: str = OPERATOR,
+        owner: str | None = None,
         full: bool = False,
         grants: Sequence[str] = (),
         expires_in_days: int | None = None,
         allowed_ips: Sequence[str] = (),
         description: str = "",
+        replaces: str | None = None,
+        end_replaced: bool = False,
+        begin: Begin = _at_once,
     ) -> Issued:
-        """A new token. ``full`` is every scope of the policy as it is now; else ``grants`` are SCOPE, SCOPE:view or SCOPE:manage."""
+        """A new token. ``full`` is every scope of the policy as it is now, as far as one may grant them; else ``grants`` are SCOPE, SCOPE:view or
+        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``replaces`` is the id of a token whose place it takes:
+        with ``end_replaced`` that one is revoked when the new one is first used. ``begin`` gets the id before the store is changed."""
+        by = self._by.principal
+        if by.grants is not None:
+            by = replace(by, grants=by.grants.named_now(policy.scopes.values()))
         faults = check.Faults()
         days = policy.default_expiry_days if expires_in_days is None else expires_in_days
         draft = TokenDraft(
             id="",
             digest=b"",
             name=faults.of("name", check.name, name),
-            owner=faults.of("owner", check.owner, owner),
+            owner=faults.of("owner", check.owner, by.subject if owner is None else owner),
             access="full" if full else "custom",
-            grants=faults.of("grants", check.grants, grants, full, policy),
+            grants=faults.of("grants", check.grants, grants, full, policy, by.grants),
             policy_scopes=tuple(policy.scopes),
             lifetime_ms=faults.of("expires_in_days", check.days, days, policy.max_expiry_days) * DAY_MS,
             allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
             description=faults.of("description", check.description, description),
         )
+        if replaces is not None and not await self._is_there(replaces):
+            faults.found["replaces"] = f"there is no token {check.shown(replaces)}"
+        if end_replaced and replaces is None:
+            faults.found["end_replaced"] = "needs replaces: name the token that is to end"
         _refuse_invalid(faults)
+        if not by.sees(draft.owner):
+            raise IssuanceRefused("admin_only", "Only an admin makes tokens for others: leave owner out.")
+        if not draft.grants:  # full access is what one may grant
+            raise IssuanceRefused("grant_not_allowed", "There is no scope that you may grant.", {"access": "is full, and there is no scope that you may grant"})
+        beyond = by.beyond(draft.grants)
+        if beyond:
+            raise IssuanceRefused(
+                "grant_not_allowed", f"You may not grant {', '.join(beyond)}.", {"grants": f"holds {', '.join(beyond)}, which you may not grant"}
+            )
         for _ in range(_ATTEMPTS):
             token = make_token(self._prefix, self._random)
+            await begin(token.id)
             changed = await self._register.create(
                 draft._replace(id=token.id, digest=digest(token.text)),
                 max_per_owner=policy.max_per_owner,
                 clock_ms=self._clock_ms(),
                 max_skew_ms=MAX_SKEW_MS,
+                by=self._by,
             )
             if changed.outcome != "taken":
                 break
@@ -138,13 +207,17 @@ class Issuance:
         if changed.outcome == "skewed":
             seconds = abs(self._clock_ms() - changed.now_ms) // 1000
             raise IssuanceRefused("clock_skew", f"The clocks of this machine and of the store differ by {seconds} s: set them right.")
-        return Issued(self._done(changed, token.id), token.text)
+        issued = Issued(self._done(changed, token.id), token.text)
+        if replaces is not None:
+            # The new secret has not been told yet: its first use comes after this.
+            await self._register.replace(replaces, token.id, end=end_replaced, by=self._by)
+        return issued
 
     async def get(self, token_id: str) -> TokenRecord:
-        """One record, ended ones too."""
+        """One record, ended ones too. To one who may not see it there is none."""
         record, now_ms = await self._register.record(token_id)
-        self._heard(now_ms)
-        if record is None:
+        self._time.heard(now_ms)
+        if record is None or not self._by.principal.sees(record.owner):
             raise _not_found(token_id)
         return record
 
@@ -156,34 +229,43 @@ class Issuance:
         _refuse_invalid(faults)
         if new_name is None and new_description is None:
             return await self.get(token_id)
-        return self._done(await self._register.rename(token_id, name=new_name, description=new_description), token_id)
+        await self._may_change(token_id)
+        return self._done(await self._register.rename(token_id, name=new_name, description=new_description, by=self._by), token_id)
 
-    async def regenerate(self, token_id: str, overlap_s: int = 0) -> Issued:
-        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry."""
+    async def regenerate(self, token_id: str, overlap_s: int = 0, *, begin: Begin = _at_once) -> Issued:
+        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry. ``begin`` gets the id
+        before the store is changed."""
         faults = check.Faults()
         faults.of("overlap", check.within, overlap_s, 0, MAX_OVERLAP_S, "seconds, at most 7 days")
         _refuse_invalid(faults)
+        await self._may_change(token_id)
+        await begin(token_id)
         text = make_text(self._prefix, token_id, self._random)
-        changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000)
+        changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000, self._by)
         return Issued(self._done(changed, token_id), text, changed.reach)
 
     async def revoke(self, token_id: str) -> Ended:
         """End the token for good. Once more does nothing."""
-        changed = await self._register.revoke(token_id)
+        await self._may_change(token_id)
+        changed = await self._register.revoke(token_id, self._by)
         return Ended(self._done(changed, token_id), changed.reach)
 
     async def suspend(self, token_id: str) -> Ended:
         """Stop the token until it is resumed; its expiry goes on. Once more does nothing."""
-        changed = await self._register.suspend(token_id)
+        await self._may_change(token_id)
+        changed = await self._register.suspend(token_id, self._by)
         return Ended(self._done(changed, token_id), changed.reach)
 
     async def resume(self, token_id: str) -> TokenRecord:
         """Let a suspended token work again. Of an active one does nothing."""
-        return self._done(await self._register.resume(token_id), token_id)
+        await self._may_change(token_id)
+        return self._done(await self._register.resume(token_id, self._by), token_id)
 
     async def revoke_owner(self, owner: str) -> OwnerEnded:
         """End all tokens of one who leaves. Tokens made meanwhile are ended too, and those that were revoked before once more: who asks again may not
         have heard that all workers know."""
+        if not self._by.principal.sees(owner):
+            raise IssuanceRefused("admin_only", "Only an admin ends the tokens of others.")
         ended: list[TokenRecord] = []
         reaches: list[Reach] = []
         seen: set[str] = set()
@@ -205,6 +287,7 @@ class Issuance:
                     outcomes = await asyncio.gather(*map(end, new[begin : begin + _AT_ONCE]), return_exceptions=True)
                     for fault in (outcome for outcome in outcomes if outcome is not None):
                         raise fault
+            await self._register.note(AuditEntry("owner.revoke", self._by, owner=owner, details={"tokens": len(ended)}))
         except StoreUnavailable as why:
             raise StoreUnavailable(str(why), written=why.written or bool(ended)) from why
         return OwnerEnded(ended, min(reaches, key=lambda reach: reach.nodes_confirmed - reach.nodes, default=Reach(0, 0)))
@@ -212,10 +295,15 @@ class Issuance:
     async def list(self, *, state: str | None = None, owner: str | None = None, q: str = "", cursor: str = "", limit: int = 50) -> TokenPage:
         """One page, newest first. ``q`` is looked for in name, owner and description, without case, or is an id.
 
-        Pages stay steady while tokens are made: a new one is only ever before the first page.
+        Pages stay steady while tokens are made: a new one is only ever before the first page. Of others' tokens none is there for who is no admin.
         """
+        by = self._by.principal
+        if not by.admin:
+            if owner not in {None, by.subject}:
+                return TokenPage([], "")
+            owner = by.subject
         faults = check.Faults()
-        faults.of("state", check.one_of, state, _STATES)
+        faults.of("state", check.one_of, state, STATES)
         faults.of("limit", check.within, limit, 1, MAX_PAGE)
         _refuse_invalid(faults)
         wanted = q.casefold()
@@ -225,7 +313,7 @@ class Issuance:
                 entries, following, now_ms = await self._register.page(owner=owner, cursor=cursor, count=MAX_PAGE if state or q else limit)
             except ValueError as error:
                 raise IssuanceRefused("invalid", "The cursor is not valid.", {"cursor": f"{error}: begin without one"}) from error
-            self._heard(now_ms)
+            self._time.heard(now_ms)
             for behind, record in entries:
                 if (state is None or record.state_at(now_ms) == state) and _speaks_of(record, q, wanted):
                     items.append(record)
@@ -238,15 +326,25 @@ class Issuance:
         return TokenPage(items, cursor)
 
     def _done(self, changed: Changed, token_id: str) -> TokenRecord:
-        self._heard(changed.now_ms)
+        self._time.heard(changed.now_ms)
         if changed.outcome in _FORBIDS:
             raise IssuanceRefused("not_active", _FORBIDS[changed.outcome])
         if changed.record is None:
             raise _not_found(token_id)
         return changed.record
 
-    def _heard(self, now_ms: int) -> None:
-        self._store_ms, self._heard_at = now_ms, time.monotonic()
+    async def _is_there(self, token_id: str) -> bool:
+        """Whether there is such a token for the one who asks."""
+        try:
+            await self.get(token_id)
+        except IssuanceRefused:
+            return False
+        return True
+
+    async def _may_change(self, token_id: str) -> None:
+        """It may change no sooner than it may be seen; an owner never changes, so this can't become wrong meanwhile."""
+        if not self._by.principal.admin:
+            await self.get(token_id)
 
 
 def _refuse_invalid(faults: check.Faults) -> None:

@@ -8,7 +8,8 @@ from ipaddress import IPv6Network, ip_network
 from typing import Any, Final, ParamSpec, TypeVar
 
 from gateway.core.policy import Policy
-from gateway.core.scope import ACCESS_NAMES, MANAGE, parse_grant
+from gateway.core.scope import ACCESS_NAMES, MANAGE, GrantSet, parse_grant
+from gateway.ports import CURSOR
 
 LONGEST_NAME: Final = 100
 LONGEST_OWNER: Final = 255
@@ -83,12 +84,20 @@ def one_of(value: str | None, choices: Collection[str]) -> str | None:
     return value
 
 
-def grants(texts: Sequence[str], full: bool, policy: Policy) -> tuple[str, ...]:
-    """Grant texts in the policy's order, one a scope, the wider of two; all scopes with manage for full access."""
+def cursor(text: str) -> str:
+    """A place in a listing, as one gave it; "" is its beginning."""
+    if text and not CURSOR.match(text):
+        raise ValueError("it is not one that a listing gave: begin without one")
+    return text
+
+
+def grants(texts: Sequence[str], full: bool, policy: Policy, held: GrantSet | None = None) -> tuple[str, ...]:
+    """Grant texts in the policy's order, one a scope, the wider of two; for full access all scopes with manage, or what ``held`` has of them."""
     if full:
         if texts:
             raise ValueError("full access holds every scope: leave the grants out, or choose custom access")
-        return tuple(f"{scope}:{ACCESS_NAMES[MANAGE]}" for scope in policy.scopes)
+        levels = {scope: MANAGE if held is None else held.levels.get(scope, 0) for scope in policy.scopes}
+        return tuple(f"{scope}:{ACCESS_NAMES[level]}" for scope, level in levels.items() if level)
     if not texts:
         raise ValueError("choose full access, or grant at least one scope")
     # A former id of a scope that was renamed is taken as the present one.

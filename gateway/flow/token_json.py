@@ -26,6 +26,9 @@ def record_json(record: TokenRecord, now_ms: int, policy: Policy | None) -> dict
         "version": record.version,
         "regenerated_at": None if record.regenerated_at is None else rfc3339(record.regenerated_at),
         "last_used_at": None if record.last_used_at is None else rfc3339(record.last_used_at),
+        "last_used_from": record.last_used_from,
+        "reuse": None if record.reuse is None else {"at": rfc3339(record.reuse.at), "from": record.reuse.address, "kind": record.reuse.kind},
+        "replaced_by": record.replaced_by,
         "allowed_ips": list(record.allowed_ips),
         "description": record.description,
     }

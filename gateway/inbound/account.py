@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from gateway.core.decision import Allow, Denial
 from gateway.observe.access_log import AccessLine, AccessLog
 from gateway.observe.metrics import Counters
 from gateway.observe.redaction import Redaction
-from gateway.ports import UsageLedger
+from gateway.ports import Refusal, UsageLedger
 
 if TYPE_CHECKING:
     from gateway.inbound.ending import Ending
+
+_LET_THROUGH: Final = 500  # statuses from here on are failures of others: the token did its part
+_PATH: Final = 1024  # characters of a path that a refusal keeps
 
 
 class Account:
@@ -29,19 +33,23 @@ class Account:
         bytes_in, bytes_out, opening, upstream = exchange.bytes_in, exchange.bytes_out, exchange.opening, exchange.upstream
         record = route = None
         template = scope = path = token_id = owner = ""
+        method = request.method if request is not None else ""
         if verdict is not None:
             record, route = verdict.record, verdict.route
             if record is not None:
                 token_id, owner = record.id, record.owner
-                if not code:
-                    self._usage.used(token_id, exchange.plane.engine.store_ms)
+                now_ms = exchange.plane.engine.store_ms
+                if route is not None and (not code or verdict.__class__ is Allow or status >= _LET_THROUGH):
+                    upgraded = request is not None and request.websocket
+                    self._usage.used(token_id, route, "WEBSOCKET" if upgraded else method, exchange.address_text, now_ms)
+                elif isinstance(verdict, Denial):
+                    self._usage.refused(token_id, self._refusal(exchange, verdict, method, now_ms))
             if route is not None and (record is not None or route.public):
                 template = route.template
                 if route.scope is not None:
                     scope = route.scope.id
                 if opening is not None:
                     path = self._redact(opening.path.path)
-        method = request.method if request is not None else ""
         counters = self.counters
         counters.requests[template, method, status, code] += 1
         counters.bytes_up += bytes_in
@@ -70,3 +78,19 @@ class Account:
                     bytes_out,
                 )
             )
+
+    def _refusal(self, exchange: Ending, denial: Denial, method: str, now_ms: int) -> Refusal:
+        opening, route = exchange.opening, denial.route
+        return Refusal(
+            now_ms,
+            exchange.request_id,
+            exchange.address_text,
+            method,
+            self._redact(opening.path.path)[:_PATH] if opening is not None else "",
+            route.template if route is not None else "",
+            denial.reason.status,
+            denial.reason.code,
+            denial.required_scope,
+            denial.granted,
+            denial.missing,
+        )

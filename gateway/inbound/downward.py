@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from gateway.core.forwarding import (
@@ -22,6 +24,7 @@ from gateway.inbound.upward import UpstreamRoute
 from gateway.upstream.answer import NAMES, AnswerHead
 
 _PASSED: Final = frozenset({KEEP, LENGTH_BOUND, LOCATION, CONTENT_TYPE, CONTENT_ENCODING, CACHE_CONTROL, AUTHENTICATE})
+SOON_MS: Final = 14 * 86_400_000  # before its expiry answers tell of it
 _INTERIM_PHRASES: Final = {100: b"Continue", 102: b"Processing", 103: b"Early Hints"}
 
 
@@ -51,6 +54,13 @@ def switch_lines(fields: RawFields, id_line: bytes) -> list[bytes]:
         *lines,
         b"\r\n",
     ]
+
+
+@lru_cache(maxsize=1024)
+def expiry_line(expires_ms: int) -> bytes:
+    """Tells a client, in its token's last 14 days, when the token expires (Unix milliseconds; as RFC 3339 here)."""
+    ends = datetime.fromtimestamp(expires_ms // 1000, UTC)
+    return f"X-Scopegate-Token-Expires: {ends:%Y-%m-%dT%H:%M:%SZ}".encode("ascii")
 
 
 def health_answer(*, head: bool, close: bool, http10: bool) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.core.decision import Allow, Denial, denied
 from gateway.core.token_record import LiveRecord
 from gateway.flow.engine import Opening
-from gateway.inbound.downward import AnswerFraming
+from gateway.inbound.downward import SOON_MS, AnswerFraming, expiry_line
 from gateway.inbound.problem import render
 from gateway.inbound.request import GatewayRequest
 from gateway.inbound.tunnel import Tunnel
@@ -132,6 +132,8 @@ class Ending:
         self.status, self.code = denial.reason.status, denial.reason.code
         self._framing = None
         self._keep = not close and request is not None and self._may_keep(request)
+        record = denial.record
+        soon = record is not None and 0 < record.expires_at - self.plane.engine.store_ms <= SOON_MS
         answer = render(
             denial,
             self.request_id,
@@ -139,6 +141,7 @@ class Ending:
             head=request is not None and request.method == "HEAD",
             http10=request is not None and request.http10,
             form=self.plane.settings.errors,
+            further=expiry_line(record.expires_at) if record is not None and soon else b"",
         )
         self._down = []
         self.client.write(answer)

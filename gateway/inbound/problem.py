@@ -47,8 +47,9 @@ def document(denial: Denial, request_id: str) -> dict[str, object]:
     return facts
 
 
-def render(denial: Denial, request_id: str, *, close: bool, head: bool = False, http10: bool = False, form: str = "problem") -> bytes:
-    """The whole answer. ``form`` is "problem", or "tempo" for ``{"errors": [{"message": …}]}``. A refused HEAD has no body."""
+def render(denial: Denial, request_id: str, *, close: bool, head: bool = False, http10: bool = False, form: str = "problem", further: bytes = b"") -> bytes:
+    """The whole answer. ``form`` is "problem", or "tempo" for ``{"errors": [{"message": …}]}``; ``further`` is one more field line. A refused HEAD has no
+    body."""
     reason = denial.reason
     if form == "tempo":
         kind, body = "application/json", msgspec.json.encode({"errors": [{"message": denial.detail}]})
@@ -62,6 +63,8 @@ def render(denial: Denial, request_id: str, *, close: bool, head: bool = False, 
         "Cache-Control: no-store",
         f"X-Request-Id: {request_id}",
     ]
+    if further:
+        lines.append(further.decode("ascii"))
     words = challenge(denial)
     if words is not None:
         lines.append(f"WWW-Authenticate: {words}")

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from gateway.core.decision import Allow, Denial, denied
-from gateway.inbound.downward import AnswerFraming, interim_lines, switch_lines
+from gateway.inbound.downward import SOON_MS, AnswerFraming, expiry_line, interim_lines, switch_lines
 from gateway.inbound.ending import NEVER, Ending
 from gateway.inbound.tunnel import Tunnel
 from gateway.inbound.upward import request_head
@@ -133,8 +133,11 @@ class Exchange(Ending):
         connection.begin(self, request.method, upgrade=request.websocket, trailers=request.takes_trailers)
         forwarded, trusted = plane.forwarded(self.client, request)
         identity = plane.identities.of(verdict.record) if verdict.record is not None and upstream.identifies else b""
-        self._id_line = b"X-Request-Id: " + self.request_id.encode("ascii")
-        head = request_head(request, upstream, opening.path, forwarded, self._id_line, identity, peer_trusted=trusted)
+        id_line = self._id_line = b"X-Request-Id: " + self.request_id.encode("ascii")
+        head = request_head(request, upstream, opening.path, forwarded, id_line, identity, peer_trusted=trusted)
+        record = verdict.record
+        if record is not None and record.expires_at - plane.engine.store_ms <= SOON_MS:
+            self._id_line = id_line + b"\r\n" + expiry_line(record.expires_at)
         if self._body_done:
             connection.write(head)
             connection.request_sent = True

@@ -1,48 +1,69 @@
 """Who may come in, and what goes out: every request to the management port passes here, and every failure leaves here as a problem document.
 
 The port answers only to a Host that is its own address, localhost or a configured name: a page that has its own name resolve to this machine
-(DNS rebinding) gets nothing. Calls under ``/api/`` need the admin key. Nothing of a request, and no exception's text, reaches a log.
+(DNS rebinding) gets nothing. Calls under ``/api/`` need a caller who proves who it is; the audit log is told of those that are
+refused. Nothing of a request, and no exception's text, reaches a log.
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.core.credential import read_bearer
+from gateway.core.audit import AuditEntry
+from gateway.core.client_address import Network, client_address, parse_address
 from gateway.core.decision import Denial
 from gateway.core.forwarding import safe_request_id, valid_host
 from gateway.core.path import canonicalise
+from gateway.core.principal import NOBODY, Actor
+from gateway.flow.audit_backlog import REFUSED
 from gateway.flow.issuance import IssuanceRefused
+from gateway.management.callers import Callers
 from gateway.management.problem import MANAGEMENT_REASONS, FieldFault, Problem
 from gateway.observe.metrics import Counters
 from gateway.ports import StoreUnavailable
-from gateway.settings import Secret
 
 _LOG: Final = logging.getLogger("scopegate.management")
+DESCRIPTION: Final = "/api/v1/openapi.json"  # the one path below /api/ that is open: tools read it without a key
+ACTOR: Final = web.RequestKey("actor", Actor)
+ProblemPage = Callable[[web.Request, Problem, str], web.StreamResponse | None]  # a refusal for browsers; None: this one is asked by a program
+PROBLEM_PAGE: Final[web.AppKey[ProblemPage]] = web.AppKey("problem_page")
 _EVERY_ANSWER: Final = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Server": "scopegate",
 }
+_NOTED: Final = frozenset({401, 403, 409, 410, 422})  # refusals that the audit log tells of, beside those of a token that the caller may not see
+_LONGEST_METHOD: Final = 20
 _STATUSES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 417: "expectation_failed"}
 
 
 class Guard:
-    """The middleware of the management application. ``hosts`` are names that it answers to besides its address and localhost."""
+    """The middleware of the management application. ``hosts`` are names that it answers to besides its address and localhost, ``trusted_proxies`` those
+    whose X-Forwarded-For says where a call comes from; ``refused`` takes an entry of the audit log for each refused call."""
 
-    def __init__(self, admin_key: Secret, hosts: Collection[str], counters: Counters) -> None:
-        self._key: Final = admin_key.reveal().encode()
+    def __init__(
+        self,
+        callers: Callers,
+        hosts: Collection[str],
+        counters: Counters,
+        *,
+        trusted_proxies: Sequence[Network] = (),
+        refused: Callable[[AuditEntry], None] = lambda _: None,
+    ) -> None:
+        self._callers = callers
         self._hosts: Final = frozenset({"localhost", *(host.lower() for host in hosts)})
         self._counters: Final = counters
+        self._trusted = trusted_proxies
+        self._refused = refused
 
     def middleware(self) -> Middleware:
         """For ``web.Application(middlewares=…)``."""
@@ -56,28 +77,43 @@ class Guard:
     async def _serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = request_id_of(request)
         route = code = ""
+        request[ACTOR] = Actor(NOBODY.principal, self._address(request), request_id)
         try:
-            self._admit(request)
+            await self._admit(request)
             resource = request.match_info.route.resource
             route = resource.canonical if resource is not None else ""
             response = await handler(request)
+        except web.HTTPSeeOther as elsewhere:
+            response = web.Response(status=303, headers={"Location": elsewhere.headers["Location"]})
         except Exception as error:  # noqa: BLE001  the one place where a failure becomes an answer
             problem = as_problem(error)
             code = problem.reason.code
-            response = problem.response(request_id)
+            page = request.app.get(PROBLEM_PAGE)
+            response = (page and page(request, problem, request_id)) or problem.response(request_id)
+            if problem.reason.status in _NOTED or (problem.reason.status == 404 and isinstance(error, IssuanceRefused)):
+                self._refused(_refusal(request, problem))
         self._counters.management[route, request.method, response.status, code] += 1
         return finish(response, request_id)
 
-    def _admit(self, request: web.Request) -> None:
-        """Problem for a target in another than its canonical form, a foreign Host, or a missing or wrong key."""
+    async def _admit(self, request: web.Request) -> None:
+        """Problem for a target in another than its canonical form, a foreign Host, or, below /api/ but for its description, a caller who proves to
+        be nobody."""
         path = canonicalise(request.raw_path)
         if isinstance(path, Denial):
             raise Problem("path_ambiguous", path.detail)
         if path.path != request.raw_path.partition("?")[0]:
             raise Problem("path_ambiguous", "The path holds a percent code that it does not need.")
         self._check_host(request)
-        if path.path.startswith("/api/"):
-            self._check_key(request)
+        if path.path.startswith("/api/") and path.path != DESCRIPTION:
+            request[ACTOR] = replace(request[ACTOR], principal=await self._callers.caller(request))
+
+    def _address(self, request: web.Request) -> str:
+        """Whose call it is, "" where the peer has no address."""
+        peer = parse_address(request.remote or "")
+        if peer is None:
+            return ""
+        told = [value.encode("utf-8", "surrogateescape") for value in request.headers.getall("X-Forwarded-For", [])]
+        return str(client_address(peer, told, self._trusted))
 
     def _check_host(self, request: web.Request) -> None:
         values = request.headers.getall(hdrs.HOST, [])
@@ -88,14 +124,17 @@ class Guard:
         if name not in self._hosts and _plain(name) != _own_address(request):
             raise Problem("host_unknown", "Use the port's own address, localhost, or a name listed in admin.hosts.")
 
-    def _check_key(self, request: web.Request) -> None:
-        sent = read_bearer([value.encode("utf-8", "surrogateescape") for value in request.headers.getall(hdrs.AUTHORIZATION, [])])
-        if isinstance(sent, Denial):
-            if sent.reason.code == "credential_ambiguous":
-                raise Problem("credential_ambiguous", sent.detail)
-            raise Problem("admin_key_missing", "Send the admin key as Authorization: Bearer KEY.")
-        if not hmac.compare_digest(sent.encode(), self._key):
-            raise Problem("admin_key_wrong", "This is not the admin key of this gateway.")
+
+def _refusal(request: web.Request, problem: Problem) -> AuditEntry:
+    """What the audit log is told of a refused call: of its path only the pattern, since a path may hold a sign-in link's code."""
+    resource = request.match_info.route.resource
+    details: dict[str, str | int] = {
+        "method": request.method[:_LONGEST_METHOD],
+        "route": resource.canonical if resource is not None else "",
+        "status": problem.reason.status,
+        "code": problem.reason.code,
+    }
+    return AuditEntry(REFUSED, request[ACTOR], request.match_info.get("id", ""), details=details)
 
 
 def as_problem(error: Exception) -> Problem:
@@ -133,7 +172,8 @@ def request_id_of(request: web.BaseRequest) -> str:
 
 def finish(response: web.StreamResponse, request_id: str) -> web.StreamResponse:
     """Put on what every answer carries."""
-    response.headers.update(_EVERY_ANSWER)
+    for name, value in _EVERY_ANSWER.items():
+        response.headers.setdefault(name, value)
     response.headers["X-Request-Id"] = request_id
     return response
 

@@ -12,6 +12,7 @@ import socket
 from typing import Final
 
 from aiohttp import http_parser, web
+from aiohttp.http_exceptions import ContentEncodingError
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.management.guard import as_problem, finish, request_id_of
@@ -39,13 +40,17 @@ class _Door(RequestHandler):
         self,
         request: web.BaseRequest,
         status: int = 500,
-        exc: BaseException | None = None,  # noqa: ARG002  it quotes the request, and so does the message
+        exc: BaseException | None = None,  # its text quotes the request, and so does the message
         message: str | None = None,  # noqa: ARG002
     ) -> web.StreamResponse:
         """Called by aiohttp for a message that it can't parse (400); all other failures are answered by the guard."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
-        problem = Problem("request_invalid", "The request is not valid HTTP/1.1.") if status == 400 else as_problem(RuntimeError())
+        problem = as_problem(RuntimeError())
+        if isinstance(exc, ContentEncodingError):
+            problem = Problem("media_type_unsupported", "Send the body without a Content-Encoding.")
+        elif status == 400:
+            problem = Problem("request_invalid", "The request is not valid HTTP/1.1.")
         request_id = request_id_of(request)
         response = finish(problem.response(request_id), request_id)
         response.force_close()

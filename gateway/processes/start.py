@@ -45,7 +45,7 @@ def serve(settings: Settings, ready: Ready, *, hangup_ends: bool = False) -> boo
         embedded = EmbeddedStore.configured(settings.store, tied=True)
         if embedded is not None:
             opened.enter_context(embedded)
-        options = store_options(settings.store, embedded.url if embedded else "")
+        options = store_options(settings.store, embedded.url if embedded else "", settings.audit.key_file)
         asyncio.run(_check(options))
         addresses = address_of(listeners[0], settings.listen), address_of(admin, settings.admin.listen)
         supervisor = Supervisor(settings, policy, options, admin_key, listeners, admin, embedded)

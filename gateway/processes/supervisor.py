@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from gateway.core.policy import Policy
@@ -26,7 +27,7 @@ from gateway.processes.control import Ask, Count, Counts, Drain, Ready, Refused,
 from gateway.processes.listening import CannotServe, begin_no_more
 from gateway.processes.rollout import Rollout
 from gateway.processes.slot import PAUSE_S, Slot, environment
-from gateway.settings import Secret, Settings
+from gateway.settings import NoticeSettings, Secret, Settings
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.token_store import node_name
@@ -71,7 +72,7 @@ class Supervisor:
         self._embedded = embedded
         self._node = node_name()
         credentials = [upstream.credentials.value.reveal() for upstream in settings.upstreams.values() if upstream.credentials]
-        self._environ = environment(os.environ, [admin_key.reveal(), *credentials])
+        self._environ = environment(os.environ, [admin_key.reveal(), *filter(None, (settings.notices.secret.reveal(),)), *credentials])
         self._workers = [Slot(f"worker {number}", "gateway.processes.worker", listener) for number, listener in enumerate(listeners)]
         self._management = Slot("the management process", "gateway.processes.management", admin)
         self._slots = [*self._workers, self._management]
@@ -184,7 +185,9 @@ class Supervisor:
             LOG.error("%s cannot be started: %s", slot.name, error.strerror)  # noqa: TRY400 - one plain line
             slot.start_at = time.monotonic() + PAUSE_S
             return
-        parts = StartParts(self._settings, self._store, self._admin_key if slot is self._management else None)
+        manages = slot is self._management
+        settings = self._settings if manages else replace(self._settings, notices=NoticeSettings())  # workers send none
+        parts = StartParts(settings, self._store, self._admin_key if manages else None)
         number = self._slots.index(slot)
         slot.send(Start(pickle.dumps(parts), self._policy.in_force, f"{self._node}/{number}", logging.getLogger().level))
         self._policy.started(slot)

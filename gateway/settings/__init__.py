@@ -5,13 +5,33 @@ Here are the settings as they are handed on. Whoever reads them imports ``gatewa
 
 from __future__ import annotations
 
-from gateway.settings.shape import Address, AdminSettings, Credential, LimitSettings, Secret, Settings, StoreSettings, TlsFiles, UpstreamSettings
+from gateway.settings.shape import (
+    Address,
+    AdminSettings,
+    AuditSettings,
+    Credential,
+    IntrospectionClient,
+    JwtIssuer,
+    LimitSettings,
+    NoticeSettings,
+    OidcSettings,
+    Secret,
+    Settings,
+    StoreSettings,
+    TlsFiles,
+    UpstreamSettings,
+)
 
 __all__ = [
     "Address",
     "AdminSettings",
+    "AuditSettings",
     "Credential",
+    "IntrospectionClient",
+    "JwtIssuer",
     "LimitSettings",
+    "NoticeSettings",
+    "OidcSettings",
     "Secret",
     "Settings",
     "StoreSettings",

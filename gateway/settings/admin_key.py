@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-from pathlib import Path
 from typing import Final
 
 from gateway.policy_file.document import DocumentFault, Fault
-from gateway.settings import values
+from gateway.settings.key_file import KeyUnusable, read_key
 from gateway.settings.shape import Secret, Settings
 
 _FILE: Final = "admin.key"
+_ADVICE: Final = "the admin key can't be kept here: set SCOPEGATE_ADMIN__KEY, or another store.data_dir"
 
 
 def ensure_admin_key(settings: Settings) -> Secret:
@@ -22,40 +19,7 @@ def ensure_admin_key(settings: Settings) -> Secret:
     """
     if settings.admin.key is not None:
         return settings.admin.key
-    path = settings.store.data_dir / _FILE
     try:
-        if not path.exists():
-            _make(path)
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            written = file.read(4096).decode("latin-1")
-    except OSError as error:
-        why = f"the admin key can't be kept here ({os.strerror(error.errno or 0).lower()}): set SCOPEGATE_ADMIN__KEY, or another store.data_dir"
-        raise _fault(path, why) from None
-    if mode & 0o007:
-        raise _fault(path, "every user of this machine may use this file: chmod 600 it, or delete it for a new key")
-    try:
-        return values.admin_key(written.removesuffix("\n"))
-    except ValueError as error:
-        raise _fault(path, f"{error}; delete the file for a new one") from None
-
-
-def _make(path: Path) -> None:
-    """Write a new key under its name in one step, so that two starts at once agree on one and none reads half of it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{_FILE}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)  # whatever the umask
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_urlsafe(32).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
-
-
-def _fault(path: Path, message: str) -> DocumentFault:
-    return DocumentFault([Fault(str(path), 0, 0, message)])
+        return read_key(settings.store.data_dir / _FILE, _ADVICE, make=True)
+    except KeyUnusable as why:
+        raise DocumentFault([Fault(str(why.path), 0, 0, why.message)]) from None

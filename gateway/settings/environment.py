@@ -104,7 +104,7 @@ def _kind(path: tuple[str, ...]) -> str | None:
 def _plain(annotation: object) -> object:
     """An annotation without the None of an optional section."""
     sections = [kind for kind in typing.get_args(annotation) if isinstance(kind, type) and issubclass(kind, Section)]
-    return sections[0] if sections and typing.get_origin(annotation) is not dict else annotation
+    return sections[0] if sections and typing.get_origin(annotation) not in {dict, tuple} else annotation  # a list of sections is one value
 
 
 def _hint(name: str) -> str:

@@ -46,12 +46,62 @@ def holds_more(section: type[Section], key: str) -> bool:
     return kind is type(None) or get_origin(kind) in {tuple, dict, Mapping} or (isinstance(kind, type) and issubclass(kind, Section))
 
 
+class JwtSection(Section):
+    issuer: Annotated[str, values.reading(values.text_value)]
+    audience: Annotated[str, values.reading(values.text_value)]
+    algorithms: tuple[Annotated[str, values.one_of(*values.JWT_ALGORITHMS)], ...]
+    jwks_url: Annotated[str | None, values.reading(values.https_url)] = None
+    public_key_file: Annotated[Path | None, values.reading(values.file_path)] = None
+    secret_env: Annotated[str | None, values.reading(values.text_value)] = None
+    subject_claim: Annotated[str, values.reading(values.text_value)] = "sub"
+    admin_claim: Annotated[str | None, values.reading(values.text_value)] = None
+    grants_claim: Annotated[str | None, values.reading(values.text_value)] = None
+
+    @model_validator(mode="after")
+    def _one_kind_of_key(self) -> JwtSection:
+        if sum(source is not None for source in (self.jwks_url, self.public_key_file, self.secret_env)) != 1:
+            raise ValueError("name one source of the key: jwks_url, public_key_file or secret_env")
+        if not self.algorithms:
+            raise ValueError("algorithms: name at least one, as in [RS256]")
+        wrong = [name for name in self.algorithms if name.startswith("HS") != (self.secret_env is not None)]
+        if wrong:
+            kind = "a shared secret (secret_env)" if self.secret_env is not None else "a public key"
+            raise ValueError(f"algorithms: {', '.join(wrong)} does not go with {kind}: one kind of key an entry")
+        return self
+
+
+class OidcSection(Section):
+    issuer: Annotated[str, values.reading(values.https_url)]
+    client_id: Annotated[str, values.reading(values.text_value)]
+    client_secret_env: Annotated[str | None, values.reading(values.text_value)] = None
+    scopes: tuple[Annotated[str, values.reading(values.oauth_scope)], ...] = ("openid",)
+    subject_claim: Annotated[str, values.reading(values.text_value)] = "sub"
+    admin_claim: Annotated[str | None, values.reading(values.text_value)] = None
+    grants_claim: Annotated[str | None, values.reading(values.text_value)] = None
+    label: Annotated[str, values.reading(values.text_value)] = "your company account"
+
+    @model_validator(mode="after")
+    def _asks_for_an_id_token(self) -> OidcSection:
+        if "openid" not in self.scopes:
+            raise ValueError("scopes: openid must be one of them")
+        return self
+
+
+class IntrospectionSection(Section):
+    client_id: Annotated[str, values.reading(values.text_value)]
+    secret_env: Annotated[str, values.reading(values.text_value)]
+
+
 class AdminSection(Section):
     listen: Annotated[Address, values.reading(values.address)] = Address("127.0.0.1", 8081)
     key: Annotated[Secret | None, values.reading(values.admin_key)] = None
     hosts: tuple[Annotated[str, values.reading(values.host_name)], ...] = ()
     users_may_grant_all: Flag = False
-    jwt: NotYet = None
+    public_url: Annotated[str | None, values.reading(values.pages_url)] = None
+    jwt: tuple[JwtSection, ...] = ()
+    embed_origins: tuple[Annotated[str, values.reading(values.origin)], ...] = ()
+    oidc: OidcSection | None = None
+    introspection: tuple[IntrospectionSection, ...] = ()
 
 
 class StoreTlsSection(Section):
@@ -76,6 +126,10 @@ class StoreSection(Section):
     server: Annotated[Path | None, values.reading(values.file_path)] = None
     allow_eviction: Flag = False
     tls: StoreTlsSection = StoreTlsSection()
+
+
+class AuditSection(Section):
+    key_file: Annotated[Path | None, values.reading(values.file_path)] = None
 
 
 class LimitsSection(Section):
@@ -121,6 +175,21 @@ class CacheSection(Section):
     records: Annotated[int, values.number(0, 100_000_000)] = 100_000
 
 
+class NoticesSection(Section):
+    url: Annotated[str | None, values.reading(values.webhook_url)] = None
+    secret_env: Annotated[str | None, values.reading(values.text_value)] = None
+    allow_private: Flag = False
+    days: tuple[Annotated[int, values.number(0, 365)], ...] = (14, 3, 0)
+
+    @model_validator(mode="after")
+    def _signed(self) -> NoticesSection:
+        if (self.url is None) != (self.secret_env is None):
+            raise ValueError("url and secret_env go together: each notice is signed")
+        if self.url is not None and self.url.startswith("http:") and not self.allow_private:
+            raise ValueError("url: http:// is for a receiver on this machine, and needs allow_private: true")
+        return self
+
+
 class GatewayFile(Section):
     listen: Annotated[Address, values.reading(values.address)] = Address("127.0.0.1", 8080)
     public_url: Annotated[str | None, values.reading(values.public_url)] = None
@@ -129,6 +198,7 @@ class GatewayFile(Section):
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, values.reading(values.network)], ...] = ()
     admin: AdminSection = AdminSection()
     store: StoreSection = StoreSection()
+    audit: AuditSection = AuditSection()
     limits: LimitsSection = LimitsSection()
     upstreams: dict[Annotated[str, values.reading(values.upstream_name)], UpstreamSection] = {}
     default_upstream: Annotated[str | None, values.reading(values.text)] = None
@@ -137,5 +207,6 @@ class GatewayFile(Section):
     drain_timeout: Annotated[int, values.duration("0ms", "24h")] = 25_000
     errors: Annotated[str, values.one_of("problem", "tempo")] = "problem"
     cache: CacheSection = CacheSection()
+    notices: NoticesSection = NoticesSection()
     cors: NotYet = None
     decide: NotYet = None

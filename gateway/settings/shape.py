@@ -44,13 +44,73 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtIssuer:
+    """Whose users' JWTs are taken. One source of keys: ``jwks_url``, else ``public_key`` (PEM), else ``secret``. ``algorithms`` are of that kind alone.
+
+    ``admin_claim`` is NAME (the claim must be true) or NAME=VALUE (it must be VALUE, or a list that holds it), "" for none. ``grants_claim`` is "" where
+    users may grant all scopes.
+    """
+
+    issuer: str
+    audience: str
+    algorithms: tuple[str, ...]
+    jwks_url: str
+    public_key: str
+    secret: Secret | None
+    subject_claim: str
+    admin_claim: str
+    grants_claim: str
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """The OpenID provider that people sign in with in a browser. ``client_secret`` is None for a public client; ``admin_claim`` and ``grants_claim`` are as
+    those of JwtIssuer; ``label`` is what the page calls the provider.
+    """
+
+    issuer: str
+    client_id: str
+    client_secret: Secret | None
+    scopes: tuple[str, ...]
+    subject_claim: str
+    admin_claim: str
+    grants_claim: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntrospectionClient:
+    """Who may ask what a token is good for, by HTTP Basic authentication."""
+
+    client_id: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
 class AdminSettings:
-    """The management port. ``key`` is None where none is configured: ``ensure_admin_key`` then makes one. ``hosts`` are further names that it answers to."""
+    """The management port. ``key`` is None where none is configured: ``ensure_admin_key`` then makes one. ``hosts`` are further names that it answers to.
+    ``public_url`` is where browsers reach it, without a final slash; ``embed_origins`` are the origins of pages that may show its pages in a frame."""
 
     listen: Address
     key: Secret | None
     hosts: tuple[str, ...]
     users_may_grant_all: bool
+    public_url: str = ""
+    jwt: tuple[JwtIssuer, ...] = ()
+    embed_origins: tuple[str, ...] = ()
+    oidc: OidcSettings | None = None
+    introspection: tuple[IntrospectionClient, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSettings:
+    """Webhooks. ``url`` is "" where none are sent; it may hold a secret part and is therefore left out of the repr. ``secret`` signs them, in the form
+    ``whsec_BASE64``. ``allow_private``: the receiver may have an address that is not of the public internet. ``days`` before a token's expiry."""
+
+    url: str = field(default="", repr=False)
+    secret: Secret = field(default_factory=lambda: Secret(""))
+    allow_private: bool = False
+    days: tuple[int, ...] = (14, 3, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +139,13 @@ class StoreSettings:
     server: str
     allow_eviction: bool
     tls: TlsFiles = TlsFiles()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """``key_file`` holds the key that signs the audit log; None where each node has its own, in ``data_dir``."""
+
+    key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +211,5 @@ class Settings:
     drain_timeout_s: float
     errors: str
     cache_records: int
+    audit: AuditSettings = AuditSettings()
+    notices: NoticeSettings = NoticeSettings()

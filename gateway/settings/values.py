@@ -5,6 +5,7 @@ A text that may hold a password is never quoted.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -16,10 +17,12 @@ from pydantic import BeforeValidator
 
 from gateway.policy_file.document import shown
 from gateway.policy_file.units import duration_ms, size_bytes, truth, whole_number
+from gateway.settings.key_file import KEY_LENGTH, key_of
 from gateway.settings.shape import Address, Secret
 
 NOT_YET: Final = "not in this version"
-KEY_LENGTH: Final = 32  # least characters of the admin key
+LEAST_VARIETY: Final = 8  # least different characters of a secret that signs JWTs
+JWT_ALGORITHMS: Final = ("HS256", "RS256", "ES256")
 
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -175,6 +178,84 @@ def public_url(written: str) -> str:
     return written.rstrip("/")
 
 
+def pages_url(written: str) -> str:
+    """``http(s)://HOST[:PORT]``: the pages stand at its root, and their cookie belongs to the whole host."""
+    found = public_url(written)
+    if found.count("/") > 2:
+        raise ValueError(f"{shown(written)} has a path: the pages stand at the root of a host of their own")
+    return found.lower()
+
+
+def oauth_scope(written: str) -> str:
+    """One scope (RFC 6749 section 3.3)."""
+    if not written or not all("!" <= character <= "~" and character not in '"\\' for character in written):
+        raise ValueError(f"{shown(written)} is no scope of OAuth: write one word, as in [openid, profile]")
+    return written
+
+
+def signing_secret(written: str) -> Secret:
+    """A secret that JWTs are signed with: long enough (RFC 7518 section 3.2), not of a few characters only, and no key of another kind."""
+    if len(written.encode("utf-8", "surrogateescape")) < KEY_LENGTH:
+        raise ValueError(f"it is too short: at least {KEY_LENGTH} characters are needed")
+    if len(set(written)) < LEAST_VARIETY:
+        raise ValueError("it is too simple: make one with openssl rand -base64 32")
+    if "-----BEGIN" in written:
+        raise ValueError("it is a key in PEM: name its public half as public_key_file")
+    return Secret(written)
+
+
+def https_url(written: str) -> str:
+    """``https://HOST[:PORT]/PATH``: what is fetched there decides who comes in, so it is fetched by TLS alone."""
+    parts = _split(written, "an address such as https://login.example.com/keys")
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError("the address begins with https:// and a host")
+    if "@" in parts.netloc or "#" in written:
+        raise ValueError("the address holds no user, password or #")
+    _port(parts, 1)
+    host_name(parts.hostname)
+    return written
+
+
+def webhook_url(written: str) -> str:
+    """``https://HOST[:PORT]/PATH``, or ``http://`` and the same where the host is this machine by its name or address. It may hold a secret part."""
+    parts = _split(written, "an address such as https://hooks.example.com/scopegate")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError("the address begins with https:// and a host")
+    if parts.scheme == "http" and not is_local(parts.hostname):
+        raise ValueError("the address begins with https://: only a receiver on this machine may be called without TLS")
+    if "@" in parts.netloc or "#" in written or not written.isascii() or not written.isprintable() or " " in written:
+        raise ValueError("the address holds no user, password, blank or #, and only ASCII")
+    _port(parts, 1)
+    host_name(parts.hostname)
+    return written
+
+
+def webhook_secret(written: str) -> Secret:
+    """``whsec_`` and base64 of 24 to 64 bytes, as Standard Webhooks says."""
+    try:
+        key = base64.b64decode(written.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not written.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("it is no whsec_ and 24 to 64 bytes in base64: make one by printf 'whsec_%s\\n' \"$(head -c 32 /dev/urandom | base64)\"")
+    return Secret(written)
+
+
+def origin(written: str) -> str:
+    """``https://HOST[:PORT]`` (RFC 6454), in small letters, without the scheme's own port."""
+    found = upstream_url(written)
+    if not found.tls and not is_local(found.host):
+        raise ValueError(f"{shown(written)}: only a page that came by https:// may show ours")
+    return found.url
+
+
+def text_value(written: str) -> str:
+    """A text that is not empty."""
+    if not written:
+        raise ValueError("it is empty")
+    return written
+
+
 def store_url(written: str) -> str:
     """``embedded``, ``redis(s)://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE]`` or ``unix://[USER[:PASSWORD]@]/PATH[?db=DATABASE]``."""
     if written == "embedded":
@@ -217,11 +298,7 @@ def network(written: str) -> IPv4Network | IPv6Network:
 
 def admin_key(written: str) -> Secret:
     """At least 32 printable ASCII characters without blanks: it travels in ``Authorization``."""
-    if len(written) < KEY_LENGTH:
-        raise ValueError(f"the key is too short: at least {KEY_LENGTH} characters are needed")
-    if not all("!" <= character <= "~" for character in written):
-        raise ValueError("the key may hold only printable ASCII characters, no blanks")
-    return Secret(written)
+    return key_of(written)
 
 
 def credential_value(written: str) -> Secret:

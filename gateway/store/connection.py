@@ -47,7 +47,8 @@ _REASONS: Final[dict[type[BaseException], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """Where the store is and how it is asked. ``data_dir`` holds ``store.id``; ``embedded`` makes a failed WAITAOF count; ``tls`` is for ``rediss://``."""
+    """Where the store is and how it is asked. ``data_dir`` holds ``store.id``; ``embedded`` makes a failed WAITAOF count; ``tls`` is for ``rediss://``;
+    ``audit_key_file`` signs the audit log, None for the file ``audit.key`` in ``data_dir``."""
 
     url: str
     data_dir: Path
@@ -58,12 +59,13 @@ class StoreOptions:
     embedded: bool = False
     allow_eviction: bool = False
     tls: TlsFiles = field(default_factory=TlsFiles)
+    audit_key_file: Path | None = None
 
     def __repr__(self) -> str:
         return f"StoreOptions({address(self.url)!r}, prefix={self.prefix!r})"
 
 
-def store_options(settings: StoreSettings, embedded_url: str = "") -> StoreOptions:
+def store_options(settings: StoreSettings, embedded_url: str = "", audit_key_file: Path | None = None) -> StoreOptions:
     """The configured store; ``embedded_url`` is where its embedded server listens, where there is one."""
     return StoreOptions(
         url=embedded_url or settings.url,
@@ -74,6 +76,7 @@ def store_options(settings: StoreSettings, embedded_url: str = "") -> StoreOptio
         embedded=bool(embedded_url),
         allow_eviction=settings.allow_eviction,
         tls=settings.tls,
+        audit_key_file=audit_key_file,
     )
 
 

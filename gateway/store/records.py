@@ -10,12 +10,12 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from sys import intern
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from gateway.core.scope import GrantSet, parse_grants
-from gateway.core.token_record import LiveRecord, TokenRecord
+from gateway.core.token_record import LiveRecord, Reuse, TokenRecord
 from gateway.ports import TokenDraft
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -94,7 +94,24 @@ def draft_fields(draft: TokenDraft) -> Iterator[str]:
         yield value
 
 
-def read_info(flat: Sequence[bytes], last_used_at: int | None = None) -> TokenRecord | None:
+class Use(NamedTuple):
+    """What is kept of a token's use beside its record."""
+
+    last_at: int | None = None
+    last_from: str | None = None
+    reuse: Reuse | None = None
+
+
+def read_use(score: bytes | None, address: bytes | None, reuse: bytes | None) -> Use:
+    """The replies of the store as a Use. msgspec.MsgspecError where a mark of reuse is not one of ours."""
+    return Use(
+        None if score is None else int(score),
+        None if address is None else address.decode(),
+        None if reuse is None else msgspec.json.decode(reuse, type=Reuse),
+    )
+
+
+def read_info(flat: Sequence[bytes], use: Use = Use()) -> TokenRecord | None:  # noqa: B008 - it never changes
     """The record from an HGETALL reply (field, value, field, …); None where the hash is not there."""
     if not flat:
         return None
@@ -111,7 +128,10 @@ def read_info(flat: Sequence[bytes], last_used_at: int | None = None) -> TokenRe
         state=fields["state"],
         version=int(fields["version"]),
         regenerated_at=int(fields["regenerated_at"]) if "regenerated_at" in fields else None,
-        last_used_at=last_used_at,
+        last_used_at=use.last_at,
+        last_used_from=use.last_from,
+        reuse=use.reuse,
+        replaced_by=fields.get("replaced_by"),
         allowed_ips=tuple(fields["allowed_ips"].split()),
         description=fields["description"],
     )

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from gateway.ports import StoreUnavailable
+from gateway.store.audit_chain import AuditChain
 from gateway.store.channel import Command
 from gateway.store.confirmations import Confirmations
 from gateway.store.connection import StoreOptions, address, code, unavailable
@@ -28,6 +29,7 @@ class Store:
         self.identity = StoreIdentity(options.data_dir / "store.id")
         self.link = Link(options)
         self.confirmations = Confirmations(options, self.keys)
+        self.chain = AuditChain(options, self.keys, self.identity)
         self._sessions = Sessions(options)
 
     async def start(self) -> None:
@@ -44,14 +46,21 @@ class Store:
             await check_server(session, self.options)
             (found,) = await session.ask(("GET", self.keys.meta))
             self.identity.remember(found if found is not None else await self._name(session))
+            self.chain.forget()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[tuple[Session, int]]:
         """A session on the store that we know, and the store's time in Unix milliseconds. StoreUnavailable where it is another."""
+        async with self.asked() as (session, now_ms, _):
+            yield session, now_ms
+
+    @asynccontextmanager
+    async def asked(self, *commands: Command) -> AsyncIterator[tuple[Session, int, list[Any]]]:
+        """The same with the replies to commands that change nothing and are asked together with the store's id: one round trip less."""
         async with self._sessions.session() as session:
-            found, clock = await session.ask(("GET", self.keys.meta), ("TIME",))
+            found, clock, *replies = await session.ask(("GET", self.keys.meta), ("TIME",), *commands)
             self.identity.confirm(found)
-            yield session, milliseconds(clock)
+            yield session, milliseconds(clock), replies
 
     async def ping(self, *, changes: bool = False) -> None:
         """StoreUnavailable unless the store answers look-ups and is the one that we know; with ``changes``, unless it takes changes too."""
@@ -79,6 +88,7 @@ class Store:
                 # A store that others made: this node remembers it from now on.
                 self.identity.remember(found)
         self.identity.confirm(found)
+        self.chain.load()
 
     async def _name(self, session: Session) -> bytes:
         await session.write(("SET", self.keys.meta, new_id(), "NX"))

@@ -1,28 +1,32 @@
 """Whole records in the store: the scripts that change them, the indexes beside them, and listings.
 
-A token's two keys are changed by one script, together. The indexes lie in other slots: an id enters them before its token is made
-and leaves them, once nothing is found under it, when they are read. So a token is never missing from them.
+A token's two keys are changed by one script, together with its entries in the indexes and the entry of the audit log that tells of the change. So a
+token is never missing from them, and no change from the log. An id leaves the indexes, once nothing is found under it, when they are read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from gateway.core.audit import AuditEntry
+from gateway.core.principal import NOBODY, Actor
 from gateway.core.token_record import TokenRecord
 from gateway.core.token_text import TOKEN_ID
-from gateway.ports import Changed, TokenDraft
-from gateway.store.records import draft_fields, read_info, stored_digest
+from gateway.ports import CURSOR, Changed, TokenDraft
+from gateway.store.audit_log import RedisAuditLog
+from gateway.store.channel import Command
+from gateway.store.records import Use, draft_fields, read_info, read_use, stored_digest
 from gateway.store.scripts import CHANGE, CREATE
 from gateway.store.server import Store
 from gateway.store.session import Session
 
-_UNBORN_MS: Final = 60_000  # an index entry this young may be of a token that is just being made
+_DAY_MS: Final = 86_400_000
+_NONE: Final[Mapping[str, str | int]] = {}
 _CHUNK: Final = 1000  # ids asked for in one round trip
-_CURSOR: Final = re.compile(r"([0-9]{1,16})-([0-9A-Za-z]{12})\Z")
 
 Entry = tuple[str, int]  # token id, time of creation in the index
 
@@ -35,45 +39,55 @@ class RedisTokenRegister:
         self._keys = store.keys
         self._confirmations = store.confirmations
 
-    async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int) -> Changed:
-        """Make the token. The outcome is done, taken, full or skewed."""
-        owned = self._keys.owner(draft.owner)
+    async def note(self, entry: AuditEntry) -> None:
+        """Write an entry of the audit log, of what spans several tokens."""
+        await RedisAuditLog(self._store).note(entry)
+
+    async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int, by: Actor = NOBODY) -> Changed:
+        """Make the token, in three round trips: is it our store, the change, is it in the append-only file. The outcome is done, taken, full or skewed."""
         async with self._store.session() as (session, now_ms):
             if abs(clock_ms - now_ms) > max_skew_ms:
                 return Changed("skewed", None, now_ms)
-            entries = (("ZADD", self._keys.ids, "NX", now_ms, draft.id), ("ZADD", owned, "NX", now_ms, draft.id))
-            new, _, held = await session.write(*entries, ("ZCARD", owned))
-            if not new:
-                return Changed("taken", None, now_ms)
-            if held > max_per_owner and await self._living(session, owned, draft.id, now_ms) >= max_per_owner:
-                await session.write(("ZREM", self._keys.ids, draft.id), ("ZREM", owned, draft.id))
-                return Changed("full", None, now_ms)
-            changed = _changed(await session.script(CREATE, self._both(draft.id), (draft.lifetime_ms, *draft_fields(draft))))
-            # Once more: a reader may have taken the entries for left-overs.
-            await session.write(*entries)
-            await session.settle()
+            keys = (*self._both(draft.id), self._keys.ids, self._keys.owner(draft.owner), self._keys.ends)
+            arguments = (max_per_owner, self._keys.live_prefix, draft.lifetime_ms, *draft_fields(draft))
+            details: dict[str, str | int] = {"access": draft.access, "days": round(draft.lifetime_ms / _DAY_MS)}
+            if draft.access != "full":
+                details["grants"] = " ".join(draft.grants)
+            entry = AuditEntry("token.create", by, draft.id, draft.owner, details)
+            changed = _changed(await self._store.chain.run(session, CREATE, keys, arguments, entry, now_ms))
+            if changed.outcome == "done":
+                await session.settle()
             return changed
 
-    async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int) -> Changed:
+    async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int, by: Actor = NOBODY) -> Changed:
         """A new secret; the old one works on for ``overlap_ms``, never past the token's expiry."""
-        return await self._end(token_id, "regenerate", stored_digest(digest), overlap_ms)
+        return await self._end(token_id, "regenerate", stored_digest(digest), overlap_ms, by=by, details={"overlap_s": overlap_ms // 1000})
 
-    async def revoke(self, token_id: str) -> Changed:
+    async def revoke(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """End the token for good."""
-        return await self._end(token_id, "revoke")
+        return await self._end(token_id, "revoke", by=by)
 
-    async def suspend(self, token_id: str) -> Changed:
+    async def suspend(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """Stop the token until it is resumed."""
-        return await self._end(token_id, "suspend")
+        return await self._end(token_id, "suspend", by=by)
 
-    async def resume(self, token_id: str) -> Changed:
+    async def resume(self, token_id: str, by: Actor = NOBODY) -> Changed:
         """Let a suspended token work again."""
-        return await self._change(token_id, "resume")
+        return (await self._step(token_id, ("resume",), by))[0]
 
-    async def rename(self, token_id: str, *, name: str | None, description: str | None) -> Changed:
+    async def rename(self, token_id: str, *, name: str | None, description: str | None, by: Actor = NOBODY) -> Changed:
         """Change what people read of it."""
-        fields = {"name": name, "description": description}
-        return await self._change(token_id, "rename", *(part for field, value in fields.items() if value is not None for part in (field, value)))
+        fields = {field: value for field, value in (("name", name), ("description", description)) if value is not None}
+        arguments = ("rename", *(part for pair in fields.items() for part in pair))
+        return (await self._step(token_id, arguments, by, details={"fields": " ".join(fields)}))[0]
+
+    async def replace(self, token_id: str, new_id: str, *, end: bool, by: Actor = NOBODY) -> Changed:
+        """Say that another token takes this one's place; with ``end`` its first use is worth a notice."""
+        if end:
+            notice = msgspec.json.encode({"kind": "replacement", "facts": {"old": token_id, "new": new_id}})
+            async with self._store.session() as (session, _):
+                await session.write(("HSET", self._keys.awaited, new_id, notice))
+        return (await self._step(token_id, ("rename", "replaced_by", new_id), by, details={"fields": "replaced_by", "replaced_by": new_id}))[0]
 
     async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
         """One record, ended ones too, and the store's time."""
@@ -93,7 +107,7 @@ class RedisTokenRegister:
             for entry, record in zip(entries, records, strict=True):
                 if record is not None:
                     found.append((_cursor(entry), record))
-                elif entry[1] < now_ms - _UNBORN_MS:
+                else:
                     orphans.append(entry[0])
             await self._repair(session, index, orphans, dict(entries), [record for _, record in found])
             return found, _cursor(entries[-1]) if len(entries) == count else "", now_ms
@@ -113,62 +127,66 @@ class RedisTokenRegister:
     def _both(self, token_id: str) -> tuple[str, str]:
         return self._keys.live(token_id), self._keys.info(token_id)
 
-    async def _end(self, token_id: str, *arguments: Any) -> Changed:
+    async def _end(self, token_id: str, *arguments: Any, by: Actor, details: Mapping[str, str | int] = _NONE) -> Changed:
         """A change after which something must not be accepted any more: it is answered when that holds on every worker (G3)."""
         confirmations = self._confirmations
         with confirmations.expecting(token_id) as expected:
-            changed, workers, uptime_s = await self._step(token_id, arguments, first=confirmations.listen)
+            changed, workers, uptime_s = await self._step(token_id, arguments, by, details, first=confirmations.listen)
             if changed.outcome != "done" or changed.record is None:
                 return changed
             # A server that has just started may have lost who was registered: whoever it was has stopped deciding after one lease.
             forgetful = uptime_s <= confirmations.lease_s + 1 and not self._store.options.alone
             return changed._replace(reach=await confirmations.wait(expected, changed.record.version, workers, whole_lease=forgetful))
 
-    async def _change(self, token_id: str, *arguments: Any) -> Changed:
-        return (await self._step(token_id, arguments))[0]
-
-    async def _step(self, token_id: str, arguments: tuple[Any, ...], first: Callable[[], Awaitable[None]] | None = None) -> tuple[Changed, list[str], int]:
+    async def _step(
+        self,
+        token_id: str,
+        arguments: tuple[Any, ...],
+        by: Actor,
+        details: Mapping[str, str | int] = _NONE,
+        first: Callable[[], Awaitable[None]] | None = None,
+    ) -> tuple[Changed, list[str], int]:
         """A change, the workers that were live when the store took it, and for how many seconds the store's server has been running. ``first`` is done
         before the change, once the store has answered: while it stands still only one of the two takes its time.
         """
-        async with self._store.session() as (session, now_ms):
-            if not TOKEN_ID.match(token_id):
+        known = bool(TOKEN_ID.match(token_id))
+        whose = (("HGET", self._keys.info(token_id), "owner"),) if known else ()
+        async with self._store.asked(*whose) as (session, now_ms, owners):
+            if not known:
                 return Changed("absent", None, now_ms), [], 0
             if first is not None:
                 await first()
-            outcome, clock, uptime_s, workers, info = await session.script(CHANGE, (*self._both(token_id), self._keys.workers), arguments)
+            entry = AuditEntry(f"token.{arguments[0]}", by, token_id, (owners[0] or b"").decode(), details)
+            keys = (*self._both(token_id), self._keys.workers)
+            outcome, clock, uptime_s, workers, info = await self._store.chain.run(session, CHANGE, keys, arguments, entry, now_ms)
             changed = Changed(outcome.decode(), read_info(info), int(clock))
             if changed.outcome == "done":
                 await session.settle()
             if changed.record is not None:
                 # The script's record, not one read afterwards: of parallel changes each is told its own.
-                (used,) = await session.ask(("ZSCORE", self._keys.last_used, token_id))
-                if used is not None:
-                    changed = changed._replace(record=msgspec.structs.replace(changed.record, last_used_at=int(used)))
+                (use,), _ = await self._uses(session, [token_id])
+                changed = changed._replace(record=read_info(info, use))
             return changed, [worker.decode() for worker in workers], int(uptime_s)
 
     async def _records(self, session: Session, token_ids: list[str]) -> list[TokenRecord | None]:
         if not token_ids:
             return []
-        *infos, used = await session.ask(*(("HGETALL", self._keys.info(token_id)) for token_id in token_ids), ("ZMSCORE", self._keys.last_used, *token_ids))
-        return [read_info(info, None if score is None else int(score)) for info, score in zip(infos, used, strict=True)]
+        uses, infos = await self._uses(session, token_ids, *(("HGETALL", self._keys.info(token_id)) for token_id in token_ids))
+        return [read_info(info, use) for info, use in zip(infos, uses, strict=True)]
 
-    async def _living(self, session: Session, owned: str, new_id: str, now_ms: int) -> int:
-        """How many tokens of an owner have not ended, those included that are just being made; ``new_id`` left out."""
-        flat = (await session.ask(("ZRANGE", owned, 0, -1, "WITHSCORES")))[0]
-        entries = [entry for entry in _entries(flat) if entry[0] != new_id]
-        living = 0
-        for start in range(0, len(entries), _CHUNK):
-            chunk = entries[start : start + _CHUNK]
-            replies = await session.ask(*(("EXISTS", key) for token_id, _ in chunk for key in self._both(token_id)))
-            for (_, made_ms), live, info in zip(chunk, replies[::2], replies[1::2], strict=True):
-                living += bool(live or (not info and made_ms >= now_ms - _UNBORN_MS))
-        return living
+    async def _uses(self, session: Session, token_ids: list[str], *besides: Command) -> tuple[list[Use], list[Any]]:
+        """What is kept of the tokens' use, and the replies to what is asked in the same round trip."""
+        keys = self._keys
+        asked = (("ZMSCORE", keys.last_used, *token_ids), ("HMGET", keys.last_used_from, *token_ids), ("HMGET", keys.reuse, *token_ids))
+        *replies, scores, addresses, reuses = await session.ask(*besides, *asked)
+        return [read_use(*facts) for facts in zip(scores, addresses, reuses, strict=True)], replies
 
     async def _repair(self, session: Session, index: str, orphans: list[str], made: dict[str, int], records: list[TokenRecord]) -> None:
         """Take out of the index what is gone; give back to the owners' indexes what they lack."""
         if orphans:
-            await session.write(*(("ZREM", key, *orphans) for key in {index, self._keys.ids, self._keys.last_used}))
+            keys = self._keys
+            beside = (("HDEL", key, *orphans) for key in (keys.last_used_from, keys.reuse, keys.awaited))
+            await session.write(*(("ZREM", key, *orphans) for key in {index, keys.ids, keys.last_used, keys.ends}), *beside)
         if index == self._keys.ids and records:
             scores = await session.ask(*(("ZSCORE", self._keys.owner(record.owner), record.id) for record in records))
             lost = [record for record, score in zip(records, scores, strict=True) if score is None]
@@ -204,12 +222,13 @@ async def _below(session: Session, index: str, last: Entry | None, count: int) -
     """Up to ``count`` entries of an index after ``last``: newest first, those of one millisecond by id, downwards."""
     found: list[Entry] = []
     offset = 0
+    wanted = count + bool(last)  # the entry that the cursor names is in the range too
     while len(found) < count:
-        flat = (await session.ask(("ZREVRANGEBYSCORE", index, last[1] if last else "+inf", "-inf", "WITHSCORES", "LIMIT", offset, count)))[0]
+        flat = (await session.ask(("ZREVRANGEBYSCORE", index, last[1] if last else "+inf", "-inf", "WITHSCORES", "LIMIT", offset, wanted)))[0]
         entries = _entries(flat)
         found += [entry for entry in entries if last is None or (entry[1], entry[0]) < (last[1], last[0])]
-        offset += count
-        if len(entries) < count:
+        offset += wanted
+        if len(entries) < wanted:
             break
     return found[:count]
 
@@ -221,7 +240,7 @@ def _cursor(entry: Entry) -> str:
 def _entry(cursor: str) -> Entry | None:
     if not cursor:
         return None
-    match = _CURSOR.match(cursor)
+    match = CURSOR.match(cursor)
     if match is None:
         raise ValueError("the cursor is not one that a listing gave")
     return match[2], int(match[1])

@@ -12,8 +12,9 @@ import textwrap
 from pathlib import Path
 
 from gateway.core.token_text import digest
-from gateway.flow.issuance import Issuance
+from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
 from gateway.policy_file.load import parse_policy
+from gateway.store.audit_log import RedisAuditLog
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
@@ -27,7 +28,7 @@ POLICY = "version: 1\ntokens: {max_per_owner: 100000}\nscopes: {worklogs: {}}\nr
 BUSY = """
     import asyncio, json, sys
     from pathlib import Path
-    from gateway.flow.issuance import Issuance
+    from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance
     from gateway.policy_file.load import parse_policy
     from gateway.store.connection import StoreOptions
     from gateway.store.embedded import EmbeddedStore
@@ -37,7 +38,7 @@ BUSY = """
     async def main(server, policy):
         store = Store(StoreOptions(server.url, server.data_dir, timeout_s=5, embedded=True))
         await store.start()
-        issuance = Issuance(RedisTokenRegister(store), "sgt")
+        issuance = Issuance(RedisTokenRegister(store), "sgt", by=ON_THE_COMMAND_LINE)
         async def busy():
             while True:
                 first = await issuance.create(name="x", full=True, policy=policy)
@@ -70,7 +71,7 @@ def work_until_killed(data_dir: Path, answers: int) -> list[tuple[str, str, str]
     return [tuple(json.loads(line)) for line in [*lines, *rest] if line.rstrip().endswith("]")]
 
 
-async def test_answered_changes_survive_kill_9_of_gateway_and_store(tmp_path: Path) -> None:
+async def test_answered_changes_survive_kill_9_of_gateway_and_store_with_their_entries_in_the_audit_log(tmp_path: Path) -> None:
     answered = await asyncio.to_thread(work_until_killed, tmp_path, 150)
     assert len(answered) >= 150
     with EmbeddedStore(tmp_path) as server:
@@ -87,6 +88,11 @@ async def test_answered_changes_survive_kill_9_of_gateway_and_store(tmp_path: Pa
                 assert record.state == "revoked"
         listed = {record.id for _, record in (await RedisTokenRegister(store).page(owner=None, cursor="", count=100_000))[0]}
         assert {token_id for _, token_id, _ in answered} <= listed
+        log = RedisAuditLog(store)
+        assert (await log.verify()).fault is None
+        noted = {(entry.facts()["action"], entry.facts()["token_id"]) async for _, entry in log.after()}
+        actions = {"created": "token.create", "regenerated": "token.regenerate", "revoked": "token.revoke"}
+        assert {(actions[what], token_id) for what, token_id, _ in answered} <= noted
         await store.close()
 
 
@@ -95,7 +101,7 @@ async def test_no_secret_is_at_rest(tmp_path: Path) -> None:
     with EmbeddedStore(tmp_path) as server:
         store = Store(StoreOptions(server.url, tmp_path, timeout_s=5, embedded=True))
         await store.start()
-        issuance = Issuance(RedisTokenRegister(store), "sgt")
+        issuance = Issuance(RedisTokenRegister(store), "sgt", by=ON_THE_COMMAND_LINE)
         issued = await issuance.create(name="findable-name", full=True, policy=parse_policy(POLICY, "policy.yaml"))
         secrets.append(issued.secret)
         secrets.append((await issuance.regenerate(issued.token.id, overlap_s=60)).secret)

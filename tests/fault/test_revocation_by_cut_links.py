@@ -237,6 +237,7 @@ def test_a_store_that_stands_still_during_a_revoke_says_in_time_what_may_be(mome
 
     def look(cable: Cable, data: bytes) -> None:
         if b"EVALSHA" in data and token.id.encode() in data:
+            relay.on_question = lambda *_: None  # the note of the failed call that comes after it must not stop the store once more
             changing.append(cable)
             if moment == "with the change unread":
                 os.kill(pid, signal.SIGSTOP)

@@ -340,7 +340,7 @@ def check_log(state: State, site: Site, before: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("mark", "lost", "made"),
-    [(b"EVALSHA", "up", False), (b"EVALSHA", "down", True), (b"WAITAOF", "down", True), (b"\r\nZSCORE\r\n", "down", True)],
+    [(b"EVALSHA", "up", False), (b"EVALSHA", "down", True), (b"WAITAOF", "down", True), (b"\r\nZMSCORE\r\n", "down", True)],
     ids=["the change", "its answer", "that it is kept", "what comes after it"],
 )
 def test_a_change_whose_answer_is_lost_says_that_it_may_have_been_made(mark: bytes, lost: str, made: bool, site: Site, upstream: ScriptedUpstream) -> None:

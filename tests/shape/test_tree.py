@@ -15,7 +15,14 @@ from tests.shape.tree import ROOT, files, text
 
 MACHINE = re.compile(r"(?<![\w.*-])/(?:root|home|Users|work|tmp/[a-z])(?:/|\b)(?![\w-])")
 INDEX = re.compile(r"https?://[^\s\"'<>]*(?:pypi|/simple\b)|(?:index-url|extra-index)[= ]+\S*://", re.IGNORECASE)
-MADE_OUTSIDE = ("requirements/run.txt", "requirements/dev.txt", "requirements/uv.txt", "requirements/bench.txt", "requirements/build.txt")
+MADE_OUTSIDE = (
+    "requirements/run.txt",
+    "requirements/oidc.txt",
+    "requirements/dev.txt",
+    "requirements/uv.txt",
+    "requirements/bench.txt",
+    "requirements/build.txt",
+)
 
 
 def readable() -> Iterator[tuple[str, str]]:

@@ -17,7 +17,13 @@ class Script:
         self.sha: Final = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-CREATE: Final = Script("record", "create")
-CHANGE: Final = Script("record", "change")
+CREATE: Final = Script("audit", "record", "create")
+CHANGE: Final = Script("audit", "record", "change")
+NOTE: Final = Script("audit", "note")
 LIMIT: Final = Script("limit")
+USED: Final = Script("used")
+REUSED: Final = Script("reused")
+EXPIRING: Final = Script("expiring")
+CLAIM: Final = Script("claim")
 HEARTBEAT: Final = Script("heartbeat")
+ONCE: Final = Script("once")

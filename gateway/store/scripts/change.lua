@@ -1,10 +1,10 @@
--- KEYS[3]: workers. ARGV: action, then its arguments. Answers {outcome, now, uptime, workers, {field, value, ...}}: the outcome is done, absent, or
--- the state that forbids it; uptime is the server's in s, so that one who has just started, and may have lost who was registered, is known;
+-- KEYS[3]: workers. ARGS (see audit.lua): action, then its arguments.
+-- Answers {appended, {outcome, now, uptime, workers, {field, value, ...}}}: the outcome is done, absent, or the state that forbids it; uptime is the server's in s, so that one who has just started, and may have lost who was registered, is known;
 -- workers are those that may still know the token as it was before.
-local action = ARGV[1]
+local action = ARGS[1]
 local record = fields()
 if not record.id then
-  return {'absent', digits(NOW), '0', {}, {}}
+  return {APPENDED, {'absent', digits(NOW), '0', {}, {}}}
 end
 
 local function answer(outcome)
@@ -13,7 +13,7 @@ local function answer(outcome)
     workers = redis.call('ZRANGEBYSCORE', KEYS[3], digits(NOW), '+inf')
     uptime = string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
   end
-  return {outcome, digits(NOW), uptime, workers, redis.call('HGETALL', INFO)}
+  return {APPENDED, {outcome, digits(NOW), uptime, workers, redis.call('HGETALL', INFO)}}
 end
 
 -- A repeat changes nothing, but is pushed as a change is: who asks again may not have heard that all workers know.
@@ -25,8 +25,8 @@ end
 
 local expired = NOW >= tonumber(record.expires_at)
 if action == 'rename' then
-  for i = 2, #ARGV, 2 do
-    record[ARGV[i]] = ARGV[i + 1]
+  for i = 2, #ARGS, 2 do
+    record[ARGS[i]] = ARGS[i + 1]
   end
 elseif action == 'revoke' then
   if record.state == 'revoked' then
@@ -42,9 +42,9 @@ elseif action == 'regenerate' then
   if record.state == 'suspended' then
     return answer('suspended')
   end
-  local overlap = tonumber(ARGV[3])
+  local overlap = tonumber(ARGS[3])
   record.previous = record.digest
-  record.digest = ARGV[2]
+  record.digest = ARGS[2]
   record.overlap_until = overlap > 0 and digits(math.min(NOW + overlap, tonumber(record.expires_at))) or '0'
   record.regenerated_at = digits(NOW)
 else
@@ -55,5 +55,6 @@ else
   record.state = state
 end
 record.version = digits(record.version + 1)
+append()
 keep(record)
 return answer('done')

@@ -60,3 +60,9 @@ def test_grant_set_keeps_its_own_copy() -> None:
     levels["b"] = MANAGE
     assert grants.text == "a:view"
     assert grants.levels == {"a": VIEW}
+
+
+def test_grants_of_a_scopes_former_ids_are_grants_of_it() -> None:
+    """Seen to fail where only the present id is looked at."""
+    scopes = [Scope("plans", "Plans", was=("planning", "roadmaps")), Scope("teams", "Teams"), Scope("accounts", "Accounts")]
+    assert parse_grants(["planning", "plans:view", "teams:view", "gone"]).named_now(scopes).text == "plans:manage teams:view"

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.core.token_record import LiveRecord
 from gateway.core.token_text import digest, parse
-from gateway.flow.issuance import Issuance, IssuanceRefused, Issued, record_json
+from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance, IssuanceRefused, Issued, record_json
 from gateway.policy_file.load import parse_policy
 from gateway.ports import Reach, StoreUnavailable, TokenDraft
 from gateway.store.connection import StoreOptions
@@ -118,6 +118,9 @@ async def test_record_as_json_has_the_contracts_fields_and_the_derived_state(iss
             "version",
             "regenerated_at",
             "last_used_at",
+            "last_used_from",
+            "reuse",
+            "replaced_by",
             "allowed_ips",
             "description",
         ]
@@ -263,7 +266,7 @@ async def test_parallel_creates_never_exceed_the_owners_limit(issuance: Issuance
 
 @pytest.mark.parametrize("skew_ms", [-61_000, 61_000])
 async def test_clock_that_differs_by_over_60_seconds_refuses_a_create(register: RedisTokenRegister, skew_ms: int) -> None:
-    issuance = Issuance(register, "sgt", clock_ms=lambda: time.time_ns() // 1_000_000 + skew_ms)
+    issuance = Issuance(register, "sgt", by=ON_THE_COMMAND_LINE, clock_ms=lambda: time.time_ns() // 1_000_000 + skew_ms)
     fault = await refused(issuance.create(name="x", full=True, policy=POLICY))
     assert (fault.code, fault.status) == ("clock_skew", 503)
     assert (await issuance.list()).items == []
@@ -366,7 +369,7 @@ async def test_owner_is_revoked_and_revoked_again_only_once_all_workers_know(opt
     store = Store(replace(options, lease_s=0.2))
     await store.start()
     try:
-        issuance = Issuance(RedisTokenRegister(store), "sgt")
+        issuance = Issuance(RedisTokenRegister(store), "sgt", by=ON_THE_COMMAND_LINE)
         token = (await made(issuance)).token
         async with store.session() as (session, now_ms):
             await session.write(("ZADD", store.keys.workers, now_ms + 60_000, "silent/0"))

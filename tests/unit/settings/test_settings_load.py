@@ -108,7 +108,6 @@ upstreams:
         ("store: {url: 'redis+cluster://a:1,b:2'}", "url: redis+cluster:// is not in this version"),
         ("cors: {origins: []}", "cors: not in this version"),
         ("decide: {listen: ':9000'}", "decide: not in this version"),
-        ("admin: {jwt: [{issuer: me}]}", "jwt: not in this version"),
     ],
 )
 def test_a_feature_that_is_not_built_is_refused_by_its_key(faults: Faults, written: str, line: str) -> None:

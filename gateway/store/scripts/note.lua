@@ -1,0 +1,3 @@
+-- An entry by itself. Answers {appended, {}}.
+append()
+return {APPENDED, {}}
