@@ -15,6 +15,7 @@ import pytest
 from gateway.management import webhook
 from gateway.management.webhook import WebhookSender
 from gateway.settings import NoticeSettings, Secret
+from tests.harness.certificates import authority, issue
 from tests.harness.gateway import GatewayProcess, Made
 from tests.harness.receiver import SECRET, Receiver
 from tests.harness.upstream import ScriptedUpstream
@@ -29,9 +30,9 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
-def telling(upstream: ScriptedUpstream, receiver: Receiver) -> GatewayProcess:
+def telling(upstream: ScriptedUpstream, receiver: Receiver, **environ: str) -> GatewayProcess:
     notices = {"url": receiver.url, "secret_env": "NOTICES_SECRET", "allow_private": True}
-    return GatewayProcess(upstream.url, settings={"notices": notices}, environ={"NOTICES_SECRET": SECRET})
+    return GatewayProcess(upstream.url, settings={"notices": notices}, environ={"NOTICES_SECRET": SECRET, **environ})
 
 
 def ends_in(gateway: GatewayProcess, token: Made, in_ms: int) -> None:
@@ -84,6 +85,26 @@ def test_what_was_due_when_the_process_was_killed_is_sent_by_its_successor(recei
         assert {delivery.id for delivery in receiver.deliveries} == {f"expiry_{token.id}_3"}
         with gateway.store() as store:
             eventually(lambda: store.zcard("sg:notice:due") == 0, "the end of the notice")
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "127.0.0.2"])
+def test_a_receiver_by_tls_is_told_if_its_certificate_is_good(name: str, tmp_path: Path, shared_upstream: ScriptedUpstream) -> None:
+    """Of the wrong name nothing is told but a fault, and the notice stays in the queue."""
+    known = authority(tmp_path)
+    with (
+        Receiver(issue(known, "receiver", f"IP:{name}")) as receiver,
+        telling(shared_upstream, receiver, SSL_CERT_FILE=str(known.certificate)) as gateway,
+    ):
+        token = gateway.make("worklogs", expires_in_days=30)
+        ends_in(gateway, token, 3 * DAY_MS)
+        if name in receiver.url:
+            (told,) = eventually(lambda: receiver.of("token.expiring"), "the notice by TLS")
+            assert told.event["data"]["token"]["id"] == token.id
+        else:
+            eventually(lambda: "Certificate" in gateway.log(), "the fault in the log")
+            assert not receiver.deliveries
+            with gateway.store() as store:
+                assert store.zcard("sg:notice:due") == 1
 
 
 def sender(url: str, *, allow_private: bool = False, addresses: list[list[str]] | None = None) -> WebhookSender:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 from standardwebhooks.webhooks import Webhook
+
+from tests.harness.certificates import Pair
 
 SECRET = "whsec_dGhpcnR5LXR3byBieXRlcyBvZiBhIHRlc3QncyBzZWNyZXQh"
 
@@ -20,9 +23,10 @@ class Delivery(NamedTuple):
 
 
 class Receiver:
-    """Serves inside ``with``. ``answer`` gives the status for each delivery, after ``hold`` where that is set; 302 leads to /elsewhere."""
+    """Serves inside ``with``. ``answer`` gives the status for each delivery, after ``hold`` where that is set; 302 leads to /elsewhere.
+    With a ``certificate`` it is reached by TLS alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Pair | None = None) -> None:
         self.deliveries: list[Delivery] = []
         self.paths: list[str] = []
         self.answer: Callable[[Delivery], int] = lambda _: 204
@@ -49,11 +53,18 @@ class Receiver:
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.certificate, certificate.key)
+            # The handshake is the handler's thread's: one that fails ends no other.
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+            self._scheme = "https"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}/hook"
 
     def of(self, kind: str) -> list[Delivery]:
         """The deliveries of one type of event."""
