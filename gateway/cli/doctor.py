@@ -24,6 +24,7 @@ from gateway.policy_file.advice import advice
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
 from gateway.settings import Settings
+from gateway.settings.fit import what_is_open
 from gateway.settings.load import load_settings
 from gateway.store.diagnosis import examine_store
 from gateway.upstream.diagnosis import examine_upstream
@@ -84,7 +85,8 @@ def policy(settings: Settings) -> Iterable[Finding]:
         return _first(check, [str(each) for each in fault.faults])
     found = f"{settings.policy}: scopes {len(loaded.scopes)}, routes {len(loaded.routes)}, hash {loaded.hash[:12]}"
     warnings = len(advice(loaded))
-    return [warn(check, f"{found}, warnings {warnings}", f"see `scopegate policy check {settings.policy}`") if warnings else ok(check, found)]
+    told = warn(check, f"{found}, warnings {warnings}", f"see `scopegate policy check {settings.policy}`") if warnings else ok(check, found)
+    return [told, *(warn(check, line, "mean it, or write enforcement: enforce") for line in what_is_open(settings, loaded))]
 
 
 def _first(check: str, faults: Sequence[str]) -> list[Finding]:

@@ -9,7 +9,7 @@ import datetime
 from hmac import compare_digest
 from ipaddress import IPv4Address, IPv6Address
 
-from gateway.core.decision import Denial, denied
+from gateway.core.decision import Allow, Denial, denied
 from gateway.core.path import CanonicalPath, slashes_are_safe
 from gateway.core.policy import Policy
 from gateway.core.route import METHODS, VIEW_METHODS, Route
@@ -21,6 +21,8 @@ _NEEDS = dict.fromkeys(VIEW_METHODS, VIEW)
 NEVER_FORWARDED = frozenset({"CONNECT", "TRACE"})
 _UNKNOWN = denied("token_unknown", "No such token is known here.")
 _UNMAPPED = denied("route_unmapped", "The policy maps no route to this path.")
+_TOKEN_IS_GOOD = frozenset({"scope_missing", "route_unmapped", "method_not_allowed", "rate_limited"})
+_NO_ROUTE = Route(template="", methods=METHODS, scope=None, unmapped=True, report=True)  # goes to the default upstream
 _ENCODED_SLASH = denied("path_ambiguous", "The path holds an encoded slash, which its route does not take.")
 
 
@@ -82,6 +84,18 @@ def check_token(record: LiveRecord | None, digest: bytes, now_ms: int, address: 
     if record.allowed_ips and not any(address in network for network in record.allowed_ips):
         return denied("ip_not_allowed", f"The token may not be used from {address}.", record=record)
     return None
+
+
+def reported(policy: Policy, match: Route | Denial, denial: Denial) -> Allow | Denial:
+    """Where policy or route only report (``enforcement: report``), a refusal does not stand in the request's place but goes with it. What two
+    programs could read differently is refused all the same."""
+    report = match.report if isinstance(match, Route) else policy.report
+    if not report:
+        return denial
+    if isinstance(match, Denial) and match.reason.code == "path_ambiguous":
+        return match
+    record = denial.record if denial.reason.code in _TOKEN_IS_GOOD else None
+    return Allow(match if isinstance(match, Route) else _NO_ROUTE, record, denial)
 
 
 def is_secret_of(record: LiveRecord, digest: bytes, now_ms: int) -> bool:

@@ -12,10 +12,12 @@ from gateway.core.token_record import LiveRecord
 
 
 class Allow(msgspec.Struct, frozen=True, gc=False):
-    """The request may go up by ``route``; ``record`` is None on a public route."""
+    """The request may go up by ``route``; ``record`` is None on a public route. ``refusal`` is what it would have got if the route did not only report;
+    ``record`` is then there only where the token itself was good."""
 
     route: Route
     record: LiveRecord | None
+    refusal: Denial | None = None
 
 
 class Denial(NamedTuple):

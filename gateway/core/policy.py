@@ -27,6 +27,7 @@ class Policy:
     max_expiry_days: int = 5000
     max_per_owner: int = 100
     ignore_case: bool = False
+    report: bool = False  # what no route maps is reported, not refused
 
     def __repr__(self) -> str:
         return f"Policy({self.name!r}, hash={self.hash[:12]!r}, {len(self.scopes)} scopes, {len(self.routes)} routes)"

@@ -25,7 +25,7 @@ class Route:
 
     ``access`` is the level that the route sets itself, 0 where the method decides. ``upstream`` is a name, "" for the
     configuration's default. ``timeout_s`` and ``max_body`` are None where the configuration's count. ``stream`` lifts the
-    limit on the time between two pieces of an answer. ``report`` is True where the route only reports.
+    limit on the time between two pieces of an answer. ``report`` is True where the route only reports what it would refuse.
     """
 
     template: str

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 import msgspec
 
-from gateway.core.authorize import NEVER_FORWARDED, check_grant, check_token, find_route, plainly_allowed, refuse_method
+from gateway.core.authorize import NEVER_FORWARDED, check_grant, check_token, find_route, plainly_allowed, refuse_method, reported
 from gateway.core.client_address import Address
 from gateway.core.credential import BAD_FORM, IN_TARGET, read_bearer
 from gateway.core.decision import Allow, Denial, denied
@@ -26,12 +26,14 @@ from gateway.ports import LimitStore, Lookup, StoreUnavailable, TokenStore, Unkn
 
 
 class Opening(msgspec.Struct, frozen=True, gc=False):
-    """What is known of a request before the store is asked. ``token_id`` is "" on a public route."""
+    """What is known of a request before the store is asked. ``token_id`` is "" on a public route, and where ``refusal``, which is only reported, says
+    what is wrong with the credential."""
 
     path: CanonicalPath
     match: Route | Denial
     token_id: str
     digest: bytes
+    refusal: Denial | None = None
 
 
 class Credential:
@@ -86,16 +88,24 @@ class Engine:
                 last.field, last.token_id, last.digest = field, token_id, proof
                 return Opening(path, match, token_id, proof)
         words = read_bearer(authorizations)
-        if isinstance(words, Denial):
-            return words
-        known = parse(words, self._prefix)
-        if known is None:
-            return BAD_FORM
-        return Opening(path, match, known, digest(words))
+        known = parse(words, self._prefix) if isinstance(words, str) else None
+        if isinstance(words, str) and known is not None:
+            return Opening(path, match, known, digest(words))
+        refusal = BAD_FORM if isinstance(words, str) else words
+        verdict = refusal if len(authorizations) > 1 else reported(self.policy, match, refusal)
+        if isinstance(verdict, Denial):
+            return verdict
+        return Opening(path, match, "", b"", refusal)
 
     def judge(self, opening: Opening, record: LiveRecord | None, now_ms: int, method: str, address: Address, *, websocket: bool = False) -> Allow | Denial:
         """The verdict, with the record at hand. ``now_ms`` is the store's time."""
+        verdict = self._enforced(opening, record, now_ms, method, address, websocket=websocket)
+        return reported(self.policy, opening.match, verdict) if isinstance(verdict, Denial) else verdict
+
+    def _enforced(self, opening: Opening, record: LiveRecord | None, now_ms: int, method: str, address: Address, *, websocket: bool) -> Allow | Denial:
         match = opening.match
+        if opening.refusal is not None:
+            return opening.refusal
         if not opening.token_id:
             return match if isinstance(match, Denial) else Allow(match, None)
         refusal = check_token(record, opening.digest, now_ms, address)
@@ -125,7 +135,7 @@ class Engine:
 
         def found(answer: Lookup | StoreUnavailable) -> None:
             if isinstance(answer, StoreUnavailable):
-                then(STORE_UNAVAILABLE)
+                then(reported(self.policy, opening.match, STORE_UNAVAILABLE))
             else:
                 self.store_ms = answer.now_ms
                 then(self.judge(opening, answer.record, answer.now_ms, method, address, websocket=websocket))

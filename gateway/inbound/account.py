@@ -31,20 +31,25 @@ class Account:
         """Note one exchange; ``ended`` is loop time."""
         request, verdict, code, status = exchange.request, exchange.verdict, exchange.code, exchange.status
         bytes_in, bytes_out, opening, upstream = exchange.bytes_in, exchange.bytes_out, exchange.opening, exchange.upstream
+        reported = exchange.reported
         record = route = None
         template = scope = path = token_id = owner = ""
         method = request.method if request is not None else ""
         if verdict is not None:
             record, route = verdict.record, verdict.route
+            if reported is not None:
+                record = reported.record
             if record is not None:
                 token_id, owner = record.id, record.owner
                 now_ms = exchange.plane.engine.store_ms
-                if route is not None and (not code or verdict.__class__ is Allow or status >= _LET_THROUGH):
+                if reported is not None:
+                    self._usage.refused(token_id, self._refusal(exchange, reported, method, now_ms))
+                elif route is not None and (not code or verdict.__class__ is Allow or status >= _LET_THROUGH):
                     upgraded = request is not None and request.websocket
                     self._usage.used(token_id, route, "WEBSOCKET" if upgraded else method, exchange.address_text, now_ms)
                 elif isinstance(verdict, Denial):
                     self._usage.refused(token_id, self._refusal(exchange, verdict, method, now_ms))
-            if route is not None and (record is not None or route.public):
+            if route is not None and (record is not None or route.public or reported is not None):
                 template = route.template
                 if route.scope is not None:
                     scope = route.scope.id
@@ -54,6 +59,8 @@ class Account:
         counters.requests[template, method, status, code] += 1
         counters.bytes_up += bytes_in
         counters.bytes_down += bytes_out
+        if reported is not None:
+            counters.reported[template, method, status, reported.reason.code] += 1
         if code == "store_unavailable":
             counters.store_errors += 1
         if self._log.enabled:
@@ -76,6 +83,7 @@ class Account:
                     owner,
                     bytes_in,
                     bytes_out,
+                    reported.reason.code if reported is not None else "",
                 )
             )
 

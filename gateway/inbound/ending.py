@@ -36,6 +36,8 @@ class Ending:
     _counted = False  # against its route's rate limit
     _retried = False
     _may_continue = False  # the upstream has said 100
+    over_limit: Denial | None = None  # the refusal by a rate limit that only reports
+    reported: Denial | None = None  # the refusal that a route which only reports has not made
 
     def __init__(self, client: ClientConnection, request: GatewayRequest | None) -> None:
         plane = client.plane

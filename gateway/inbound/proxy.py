@@ -14,7 +14,7 @@ from gateway.core.decision import Allow, Denial, denied
 from gateway.inbound.downward import SOON_MS, AnswerFraming, expiry_line, interim_lines, switch_lines
 from gateway.inbound.ending import NEVER, Ending
 from gateway.inbound.tunnel import Tunnel
-from gateway.inbound.upward import request_head
+from gateway.inbound.upward import own_authorization, request_head
 from gateway.upstream.answer import AnswerHead
 from gateway.upstream.exchange import LARGE_BODY, UpstreamConnection
 from gateway.upstream.failures import UpstreamFailure
@@ -75,6 +75,8 @@ class Exchange(Ending):
             return
         self.verdict = verdict
         route = verdict.route
+        if route.report:
+            self.reported = verdict.refusal or self.over_limit
         if route.rate_limit is not None and not self._counted:
             self.plane.spawn(self, self._count(verdict))
             return
@@ -96,9 +98,10 @@ class Exchange(Ending):
         self._counted = True
         if self._over:
             return
-        if refusal is not None:
+        if refusal is not None and not verdict.route.report:
             self._refuse(refusal)
         else:
+            self.over_limit = refusal
             self._decide(self._decided)
 
     async def _connect(self) -> None:
@@ -134,6 +137,9 @@ class Exchange(Ending):
         forwarded, trusted = plane.forwarded(self.client, request)
         identity = plane.identities.of(verdict.record) if verdict.record is not None and upstream.identifies else b""
         id_line = self._id_line = b"X-Request-Id: " + self.request_id.encode("ascii")
+        if verdict.route.report:
+            self.reported = verdict.refusal or self.over_limit
+            identity = own_authorization(request, upstream, plane.settings.token_prefix) + identity
         head = request_head(request, upstream, opening.path, forwarded, id_line, identity, peer_trusted=trusted)
         record = verdict.record
         if record is not None and record.expires_at - plane.engine.store_ms <= SOON_MS:

@@ -49,7 +49,7 @@ _HOSTS: Final = _Hosts()
 class GatewayRequest(msgspec.Struct, gc=False):
     """One request's head. ``kept`` are the lines that go up in any case; ``conditional`` (kind, name, value) the fields that depend on the
     peer or the upstream. ``length`` is the body's, 0 for none; ``chunked`` bodies tell none. ``repeatable``: the same fields behind another
-    request line mean the same."""
+    request line mean the same. ``hop_authorization``: Connection names Authorization, so it goes no further."""
 
     method: str
     target: str
@@ -67,6 +67,7 @@ class GatewayRequest(msgspec.Struct, gc=False):
     keep_alive: bool
     repeatable: bool
     websocket: bool = False
+    hop_authorization: bool = False
 
     def obey(self, connection: list[bytes], upgrades: list[bytes]) -> None:
         """What Connection says: whether the connection stays, whether it is to be a WebSocket, and what goes no further."""
@@ -86,6 +87,7 @@ class GatewayRequest(msgspec.Struct, gc=False):
         named = {fold(option) for option in options}
         self.kept = [line for line in self.kept if fold(line.partition(b":")[0]) not in named]
         self.conditional = [entry for entry in self.conditional if fold(entry[1]) not in named]
+        self.hop_authorization = b"authorization" in named
         if b"x-request-id" in named:
             self.request_id = b""
 

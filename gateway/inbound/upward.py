@@ -9,6 +9,7 @@ from gateway.core.client_address import Address, Network, is_trusted
 from gateway.core.forwarding import CLAIM, CODING, CREDENTIAL, fold, identity_block
 from gateway.core.path import CanonicalPath
 from gateway.core.token_record import LiveRecord
+from gateway.core.token_text import find_in
 from gateway.inbound.request import GatewayRequest
 from gateway.settings import UpstreamSettings
 from gateway.upstream.pool import UpstreamPool
@@ -95,10 +96,19 @@ class IdentityBlocks(dict[str, tuple[LiveRecord, bytes]]):
         return block
 
 
+def own_authorization(request: GatewayRequest, upstream: UpstreamRoute, token_prefix: str) -> bytes:
+    """The client's Authorization line, for a route that only reports: one for the upstream, not for us. Nothing of it goes up where it holds a token of
+    ours (G7), or where the upstream has credentials."""
+    if upstream.credentials or request.hop_authorization or len(request.authorizations) != 1:
+        return b""
+    (value,) = request.authorizations
+    return b"" if find_in(value.decode("latin-1"), token_prefix) else b"Authorization: " + value + b"\r\n"
+
+
 def request_head(
     request: GatewayRequest, upstream: UpstreamRoute, path: CanonicalPath, forwarded: bytes, id_line: bytes, identity: bytes, *, peer_trusted: bool
 ) -> bytes:
-    """The whole head. ``forwarded``, ``id_line`` (without its CR LF) and ``identity`` are the lines that we add of ourselves."""
+    """The whole head. ``forwarded``, ``id_line`` (without its CR LF) and ``identity`` are lines that we add."""
     line = f"{request.method} {path.path}{path.query} HTTP/1.1".encode("ascii")
     host = b"\r\nHost: " + request.host if upstream.preserves_host and request.host else upstream.host
     lines = [line + host, *request.kept]

@@ -34,7 +34,8 @@ class AccessLine(msgspec.Struct, omit_defaults=True, gc=False):
     """One request. ``time`` is Unix seconds, durations are milliseconds; what is not known is left out.
 
     ``path`` is the canonical path, only where the token was proved or the route is public, cut (it ends in "…" then) where the line would be too
-    long for a pipe; ``code`` a refusal's reason, or how it ended.
+    long for a pipe; ``code`` a refusal's reason, or how it ended; ``reported`` the reason for which a request would have been refused that was let through
+    because its route only reports.
     """
 
     time: float
@@ -52,6 +53,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True, gc=False):
     owner: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
+    reported: str = ""
     lost_lines: int = 0
 
 

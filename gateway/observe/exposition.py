@@ -38,6 +38,7 @@ class GatewayCollector(Collector):
         """All families."""
         counters, policy = self._counters, self._policy()
         yield _requests("scopegate_requests", "Requests answered on the data plane; the route is empty until the token was proved.", counters.requests)
+        yield _requests("scopegate_reported", "Requests let through because their route only reports, by what would have refused them.", counters.reported)
         yield _requests("scopegate_management_requests", "Requests answered on the management port.", counters.management)
         for name, text, value in (
             ("scopegate_request_body_bytes", "Bytes of request bodies sent to upstreams.", counters.bytes_up),

@@ -20,12 +20,14 @@ class Counters(msgspec.Struct):
     """What has happened since the start, as plain integers for one thread: ``counters.requests[route, method, status, code] += 1``.
 
     ``requests`` counts the data plane's answers, ``management`` those of the management port: route template ("" before the token is proved),
-    method as sent, status (0 where the client was gone before an answer), reason code ("" where the request was allowed).
+    method as sent, status (0 where the client was gone before an answer), reason code ("" where the request was allowed). ``reported`` counts those of the
+    data plane that were let through because their route only reports, under the code that they would have been refused with.
     ``bytes_up`` and ``bytes_down`` are bytes of bodies sent to upstreams and to clients. ``connections_open`` and ``streams_open`` are what is open now,
     ``cache_records`` and ``cache_negatives`` what is remembered now.
     """
 
     requests: dict[RequestKey, int] = msgspec.field(default_factory=lambda: defaultdict(int))
+    reported: dict[RequestKey, int] = msgspec.field(default_factory=lambda: defaultdict(int))
     management: dict[RequestKey, int] = msgspec.field(default_factory=lambda: defaultdict(int))
     bytes_up: int = 0
     bytes_down: int = 0
@@ -43,7 +45,7 @@ class Counters(msgspec.Struct):
 
     def add(self, other: Counters) -> None:
         """Add another process's counts to these."""
-        for mine, theirs in ((self.requests, other.requests), (self.management, other.management)):
+        for mine, theirs in ((self.requests, other.requests), (self.reported, other.reported), (self.management, other.management)):
             for key, count in theirs.items():
                 mine[key] = mine.get(key, 0) + count
         for name in _NUMBERS:
@@ -57,7 +59,7 @@ class Counters(msgspec.Struct):
 
 
 _NOW: Final = ("connections_open", "streams_open", "cache_records", "cache_negatives")
-_NUMBERS: Final = tuple(name for name in Counters.__struct_fields__ if name not in {"requests", "management"})
+_NUMBERS: Final = tuple(name for name in Counters.__struct_fields__ if name not in {"requests", "reported", "management"})
 
 
 class WorkerFacts(msgspec.Struct, frozen=True):

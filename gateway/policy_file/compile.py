@@ -56,7 +56,8 @@ class _Compiler:
     def run(self, digest: str) -> Compiled:
         scopes = self._scopes()
         ignore_case = self._section("paths", PathsModel).ignore_case
-        routes = self._routes(scopes) + self._unmapped()
+        report = self.data.get("enforcement") == "report"
+        routes = self._routes(scopes, report=report) + self._unmapped(report=report)
         self._told_apart(routes, ignore_case=ignore_case)
         if sum(len(segments(route.template)) for _, route in routes) > SEGMENTS:
             self._fault(("routes",), f"the templates hold more than {SEGMENTS:,} segments in all: put ** in place of the ends of those that share a scope")
@@ -77,6 +78,7 @@ class _Compiler:
             tokens.max_expiry_days,
             tokens.max_per_owner,
             ignore_case,
+            report,
         )
         return Compiled(policy, expectations)
 
@@ -126,7 +128,7 @@ class _Compiler:
             scopes[scope_id] = Scope(scope_id, model.title or scope_id, tuple(model.resources), since, tuple(model.was))
         return scopes
 
-    def _routes(self, scopes: dict[str, Scope]) -> list[tuple[Path_, Route]]:
+    def _routes(self, scopes: dict[str, Scope], *, report: bool) -> list[tuple[Path_, Route]]:
         routes: list[tuple[Path_, Route]] = []
         for path, item in self._list("routes"):
             model = RouteModel.model_validate(item)
@@ -150,17 +152,18 @@ class _Compiler:
                         max_body=model.max_body,
                         stream=model.stream,
                         encoded_slash=model.encoded_slash,
+                        report=model.enforcement == "report" if model.enforcement else report,
                         line=self._line(path),
                     ),
                 )
             )
         return routes
 
-    def _unmapped(self) -> list[tuple[Path_, Route]]:
+    def _unmapped(self, *, report: bool) -> list[tuple[Path_, Route]]:
         routes: list[tuple[Path_, Route]] = []
         for path, item in self._list("unmapped"):
             method, template = unmapped_entry(str(item))
-            routes.append((path, Route(template=template, methods=(method,), scope=None, unmapped=True, line=self._line(path))))
+            routes.append((path, Route(template=template, methods=(method,), scope=None, unmapped=True, report=report, line=self._line(path))))
         return routes
 
     def _told_apart(self, routes: list[tuple[Path_, Route]], *, ignore_case: bool) -> None:

@@ -87,20 +87,13 @@ def _positive(value: int) -> int:
     return value
 
 
-def _only_enforce(value: str) -> str:
-    if value == "report":
-        # Accepting it would switch protection off only in name, or on only in name: both mislead.
-        raise ValueError("report: not in this version")
-    return value
-
-
 ScopeId = Annotated[str, AfterValidator(scope_id), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$"})]
 Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 Template = Annotated[str, AfterValidator(canonical_template), WithJsonSchema({"type": "string", "pattern": "^/"})]
 Method = Annotated[str, AfterValidator(method), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z]+(-[A-Za-z]+)?$"})]
 Grant = Annotated[str, AfterValidator(_grant), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9._-]*(:(view|manage))?$"})]
 Upstream = Annotated[str, AfterValidator(_upstream)]
-Enforcement = Annotated[Literal["enforce", "report"], AfterValidator(_only_enforce), WithJsonSchema({"const": "enforce"})]
+Enforcement = Literal["enforce", "report"]
 PositiveMs = Annotated[DurationMs, AfterValidator(_positive)]
 Date = Annotated[dt.date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 Entry = Annotated[str, AfterValidator(lambda text: unmapped_entry(text) and text), WithJsonSchema({"type": "string", "pattern": "^[A-Za-z-]+ /"})]
@@ -162,7 +155,7 @@ class RouteModel(_Model):
     max_body: Annotated[SizeBytes | None, Field(description="the largest request body")] = None
     stream: Annotated[Truth, Field(description="an answer may pause as long as it likes")] = False
     encoded_slash: Annotated[Truth, Field(description="a path with %2F is taken")] = False
-    enforcement: Enforcement = "enforce"
+    enforcement: Annotated[Enforcement | None, Field(description="report: what is refused is only noted, and forwarded; else the policy's")] = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> RouteModel:
@@ -203,4 +196,6 @@ class PolicyModel(_Model):
     unmapped: Annotated[list[Entry], Field(description="METHOD TEMPLATE: left out on purpose")] = []
     tests: Annotated[list[TestModel], Field(description="run whenever the policy is loaded; one that fails refuses it")] = []
     paths: PathsModel = PathsModel()
-    enforcement: Enforcement = "enforce"
+    enforcement: Annotated[Enforcement, Field(description="report: what is refused is only noted, and forwarded; for all routes that don't say otherwise")] = (
+        "enforce"
+    )

@@ -20,6 +20,7 @@ from gateway.policy_file.document import DocumentFault
 from gateway.processes.control import Prepare, Prepared, Swap, Swapped
 from gateway.processes.slot import Slot
 from gateway.settings import Settings
+from gateway.settings.fit import what_is_open
 
 LOG: Final = logging.getLogger("scopegate")
 LIMIT_S: Final = 30.0
@@ -36,6 +37,7 @@ class Rollout:
         self._serial = 0
         self._coming: bytes | None = None  # in its first step
         self._hash = ""  # of the one on its way
+        self._open: list[str] = []  # what that one lets through
         self._swapping = False
         self._waiting: set[Slot] = set()
         self._until = 0.0
@@ -52,7 +54,7 @@ class Rollout:
             return
         try:
             policy = load_fitting_policy(self._settings)
-            self._coming, self._hash = pickle.dumps(policy), policy.hash
+            self._coming, self._hash, self._open = pickle.dumps(policy), policy.hash, what_is_open(self._settings, policy)
         except DocumentFault as fault:
             self._refuse([str(each) for each in fault.faults])
             return
@@ -112,6 +114,8 @@ class Rollout:
         if not self._waiting:
             self._counters.policy_reloads += 1
             LOG.info("policy reloaded: %s, hash %s", self._settings.policy, self._hash[:12])
+            for line in self._open:
+                LOG.warning("%s", line)
             self._done()
 
     def _refuse(self, faults: Sequence[str]) -> None:

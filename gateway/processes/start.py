@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from gateway.flow.reload import load_fitting_policy
 from gateway.processes.listening import address_of, listen, listen_shared
 from gateway.processes.supervisor import Supervisor
 from gateway.settings import Address, Settings
 from gateway.settings.admin_key import ensure_admin_key
+from gateway.settings.fit import what_is_open
 from gateway.store.connection import StoreOptions, store_options
 from gateway.store.embedded import EmbeddedStore
 from gateway.store.server import Store
 
+LOG: Final = logging.getLogger("scopegate")
 Ready = Callable[[Address, Address, StoreOptions], None]
 
 
@@ -39,6 +42,8 @@ def serve(settings: Settings, ready: Ready, *, hangup_ends: bool = False) -> boo
     """
     with contextlib.suppress(_Stopped), _stoppable(), ExitStack() as opened:
         policy = load_fitting_policy(settings)
+        for line in what_is_open(settings, policy):
+            LOG.warning("%s", line)
         admin_key = ensure_admin_key(settings)
         listeners = [opened.enter_context(sock) for sock in listen_shared(settings.listen, "listen", settings.workers)]
         admin = opened.enter_context(listen(settings.admin.listen, "admin.listen"))

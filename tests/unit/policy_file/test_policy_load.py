@@ -130,7 +130,7 @@ routes:
   - {path: /a/**, scope: worklog}
   - {path: /b, methods: [PSOT], scope: worklogs, access: vew}
   - {path: "/c/{id}", scope: plans}
-  - {path: "/c/{no}/", methods: [get], scope: plans, enforcement: report}
+  - {path: "/c/{no}/", methods: [get], scope: plans, enforcement: reprot}
   - {path: "/c/{no}/", methods: [get], scope: plans}
   - {path: "/d/{on}", methods: [head], scope: plans, rate_limit: {requests: 0, per: 0s}}
   - {path: /e, methods: [GET], public: true, access: view}
@@ -140,7 +140,7 @@ unmapped: [/h, "GET /c/{x}"]
 tests:
   - {request: GET /a, grants: [worklog, "teams:vew"], expect: allowed}
   - {request: GET /a, grants: [worklog], expect: allow}
-enforcement: report
+enforcement: off
 foo: bar
 """
 
@@ -159,7 +159,7 @@ def test_every_fault_of_every_kind_is_told_at_once_sorted_by_place() -> None:
         "p:11:26: scope: 'worklog' is no scope of this policy: did you mean 'worklogs'?",
         "p:12:26: methods: 'PSOT' is no method that the gateway knows",
         "p:12:58: access: 'vew' is not one of 'view' or 'manage'",
-        "p:14:67: enforcement: report: not in this version",
+        "p:14:67: enforcement: 'reprot' is not one of 'enforce' or 'report'",
         "p:15:5: line 15 and line 13 can't be told apart: both claim GET /c/{no} (/c/{id} there)",
         "p:16:77: requests: '0' is out of range: at least 1",
         "p:16:85: per: this must be more than nothing",
@@ -172,7 +172,7 @@ def test_every_fault_of_every_kind_is_told_at_once_sorted_by_place() -> None:
         "p:22:41: grants: 'teams:vew' is no grant: after the colon comes view or manage",
         "p:22:63: expect: 'allowed' is not one of 'allow', 'scope_missing', 'route_unmapped', 'method_not_allowed' or 'path_ambiguous'",
         "p:23:32: grants: 'worklog' is no scope of this policy: did you mean 'worklogs'?",
-        "p:24:14: enforcement: report: not in this version",
+        "p:24:14: enforcement: 'off' is not one of 'enforce' or 'report'",
         "p:25:1: unknown key 'foo': known here are version, tokens, scopes, routes, unmapped, tests, paths, enforcement",
     ]
 

@@ -24,7 +24,7 @@ def test_schema_says_what_the_loader_says() -> None:
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["version", "scopes", "routes"]
-    assert schema["properties"]["enforcement"]["const"] == "enforce"
+    assert schema["properties"]["enforcement"]["enum"] == ["enforce", "report"]
     route = schema["$defs"]["RouteModel"]["properties"]
     assert route["access"]["enum"] == ["view", "manage"]
     assert route["timeout"]["pattern"] == "^[0-9]+(ms|s|m|h)$"
