@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OPENID := tests/openid/node_modules/.package-lock.json
 
-.PHONY: help demo test screenshots revocation schemathesis check lint types imports format lock bench clean
+.PHONY: help demo test screenshots revocation reloads schemathesis check lint types imports format lock bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -21,6 +21,9 @@ screenshots: .venv/dev.stamp .venv/system.stamp ## pictures of every page into d
 
 revocation: .venv/dev.stamp ## 200 ends of tokens on three nodes, under load and at rest, with their figures (REVOKES=N: so many)
 	@REVOKES=$(or $(REVOKES),200) $(BIN)/python -m pytest -s --timeout 1800 tests/fault/test_revocation_on_nodes.py -k once_an_end_is_answered
+
+reloads: .venv/dev.stamp ## a hundred policies swapped in under load, with figures (RELOADS=N: so many)
+	@RELOADS=$(or $(RELOADS),100) $(BIN)/python -m pytest -s --timeout 1800 tests/fault/test_reload_under_load.py -k misjudge
 
 schemathesis: .venv/dev.stamp ## the management API against its description, for longer than the tests do (EXAMPLES=N a call, SEED=N)
 	@SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),1000) SCHEMATHESIS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/flow/test_management_schemathesis.py

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from gateway.core.audit import AuditEntry
@@ -20,6 +21,7 @@ from gateway.management.app import build_management
 from gateway.management.callers import Callers
 from gateway.management.key_sets import KeySets
 from gateway.management.oidc import OpenIdProvider
+from gateway.management.policy_watch import watch_policy
 from gateway.management.server import ManagementServer
 from gateway.management.user_tokens import UserTokens
 from gateway.management.webhook import WebhookSender
@@ -47,9 +49,18 @@ _FAILED: Final = 2  # in a row: what the first one tells may be of the connectio
 
 
 class ManagementApp:
-    """The management port. ``overview`` asks for the facts of all processes. StoreUnavailable where the store's id can't be read."""
+    """The management port. ``overview`` asks for the facts of all processes, ``changed`` tells of a new policy file.
+    StoreUnavailable where the store's id can't be read."""
 
-    def __init__(self, settings: Settings, policy: Policy, options: StoreOptions, admin_key: Secret, overview: Callable[[], Awaitable[Overview]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        options: StoreOptions,
+        admin_key: Secret,
+        overview: Callable[[], Awaitable[Overview]],
+        changed: Callable[[], None],
+    ) -> None:
         self.counters = Counters()
         self._policy = policy
         self._overview = overview
@@ -67,6 +78,8 @@ class ManagementApp:
         admin = settings.admin
         provider = None if admin.oidc is None else OpenIdProvider(admin.oidc, admin.public_url + RETURN)
         self._reading = [self._keys.run, *((provider.run,) if provider is not None else ())]
+        if settings.policy_watch:
+            self._reading.append(partial(watch_policy, settings.policy, changed))
         callers = Callers(admin_key, users, sign_in, admin.public_url, admin.embed_origins)
         app = build_management(
             issuance=issuance,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import os
 import tempfile
 import time
@@ -19,7 +21,7 @@ from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import print_json, printable
 from gateway.cli.store_session import open_server
 from gateway.core.finding import Finding, fail, ok, warn
-from gateway.flow.reload import load_fitting_policy
+from gateway.flow.reload import digest_of, load_fitting_policy
 from gateway.policy_file.advice import advice
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
@@ -30,6 +32,8 @@ from gateway.store.diagnosis import examine_store
 from gateway.upstream.diagnosis import examine_upstream
 
 _MOST: Final = 10  # faults of one file
+_RUNNING_S: Final = 1.0
+_ANSWER: Final = 1 << 20  # bytes of /readyz that are read
 _WIDTH: Final = 5  # of the level, so that the lines stand in columns
 
 
@@ -55,6 +59,7 @@ async def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     if settings is None:
         return findings
     findings += policy(settings)
+    findings += await asyncio.to_thread(_in_force, settings)
     machine = await asyncio.to_thread(examine_machine, settings, config, environ)
     findings += machine
     findings += await _store(settings, machine)
@@ -87,6 +92,31 @@ def policy(settings: Settings) -> Iterable[Finding]:
     warnings = len(advice(loaded))
     told = warn(check, f"{found}, warnings {warnings}", f"see `scopegate policy check {settings.policy}`") if warnings else ok(check, found)
     return [told, *(warn(check, line, "mean it, or write enforcement: enforce") for line in what_is_open(settings, loaded))]
+
+
+def _in_force(settings: Settings) -> list[Finding]:
+    """Does the gateway that runs here, if one does, run the policy that is in the file?"""
+    check, listen = "policy in force", settings.admin.listen
+    connection = http.client.HTTPConnection(_own(listen.host), listen.port, timeout=_RUNNING_S)
+    try:
+        connection.request("GET", "/readyz")
+        told = json.loads(connection.getresponse().read(_ANSWER))
+        running, refused = {told["policy"]["hash"], *(worker["policy"] for worker in told["workers"] if worker["up"])}, told["policy_refused"]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return []  # none runs, or another program has the port: serve will say so
+    finally:
+        connection.close()
+    file = digest_of(settings.policy)
+    if running == {file}:
+        return [ok(check, f"the gateway on {listen} runs it in all its workers")]
+    hashes = ", ".join(sorted(digest[:12] for digest in running))
+    if refused is not None and refused["hash"] == file:
+        return [fail(check, f"the gateway on {listen} has refused this file, faults {refused['faults']}, and goes on with {hashes}", "mend what its log names")]
+    return [warn(check, f"the gateway on {listen} runs {hashes}, the file is {file[:12] or 'not readable'}", "send it SIGHUP, and look at its log")]
+
+
+def _own(host: str) -> str:
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
 def _first(check: str, faults: Sequence[str]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 from gateway.core.policy import Policy
@@ -20,6 +21,14 @@ def load_fitting_policy(settings: Settings) -> Policy:
     if misfits:
         raise DocumentFault([Fault(policy.name, 0, 0, misfit) for misfit in misfits])
     return policy
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a policy file's bytes, as a policy has it as its hash; "" where it can't be read."""
+    try:
+        return "" if _is_pipe(path) else sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _is_pipe(path: Path) -> bool:

@@ -38,19 +38,21 @@ class Health:
         return json_response({"status": "ok"})
 
     async def ready(self, _: web.Request) -> web.Response:
-        """200 when requests can be served, else 503 with the reasons; which policy is loaded, by its hash, and which one each worker runs."""
+        """200 when requests can be served, else 503 with the reasons; which policy is loaded, by its hash, and which one each worker runs; the one
+        that was refused, if the file that was read last is faulty (its faults are in the log)."""
         try:
             async with asyncio.timeout(READINESS_LIMIT_S):
                 reasons = list(await self._readiness())
         except (StoreUnavailable, TimeoutError):
             reasons = ["the token store does not answer"]
-        workers = (await self._overview()).workers
-        policy = self._policy()
+        overview = await self._overview()
+        policy, refused = self._policy(), overview.refused
         facts = {
             "ready": not reasons,
             "reasons": reasons,
             "policy": {"hash": policy.hash, "scopes": len(policy.scopes), "routes": len(policy.routes)},
-            "workers": [{"number": worker.number, "up": worker.up, "policy": worker.policy} for worker in workers],
+            "policy_refused": {"hash": refused.hash, "faults": refused.faults} if refused is not None else None,
+            "workers": [{"number": worker.number, "up": worker.up, "policy": worker.policy} for worker in overview.workers],
         }
         return json_response(facts, 503 if reasons else 200, headers={"Retry-After": "1"} if reasons else None)
 

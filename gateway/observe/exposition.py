@@ -56,6 +56,9 @@ class GatewayCollector(Collector):
         yield GaugeMetricFamily("scopegate_streams_open", "Answers with a token that outlast their first piece, and tunnels, open now.", counters.streams_open)
         yield GaugeMetricFamily("scopegate_cache_records", "Records of live tokens that workers remember now.", counters.cache_records)
         yield GaugeMetricFamily("scopegate_cache_negatives", "Ended and unknown tokens that workers remember now.", counters.cache_negatives)
+        yield GaugeMetricFamily(
+            "scopegate_policy_refused", "1 while the policy file that was read last is faulty: the one before stays.", counters.policy_refused
+        )
         yield GaugeMetricFamily("scopegate_policy_scopes", "Scopes of the loaded policy.", len(policy.scopes))
         yield GaugeMetricFamily("scopegate_policy_routes", "Routes of the loaded policy, those left out on purpose included.", len(policy.routes))
         yield InfoMetricFamily("scopegate_policy", "The loaded policy, by the SHA-256 of its file.", {"hash": policy.hash})

@@ -23,7 +23,7 @@ class Counters(msgspec.Struct):
     method as sent, status (0 where the client was gone before an answer), reason code ("" where the request was allowed). ``reported`` counts those of the
     data plane that were let through because their route only reports, under the code that they would have been refused with.
     ``bytes_up`` and ``bytes_down`` are bytes of bodies sent to upstreams and to clients. ``connections_open`` and ``streams_open`` are what is open now,
-    ``cache_records`` and ``cache_negatives`` what is remembered now.
+    ``cache_records`` and ``cache_negatives`` what is remembered now. ``policy_refused`` is 1 while the policy file that was read last is not in force.
     """
 
     requests: dict[RequestKey, int] = msgspec.field(default_factory=lambda: defaultdict(int))
@@ -41,6 +41,7 @@ class Counters(msgspec.Struct):
     upstream_retries: int = 0
     policy_reloads: int = 0
     policy_reloads_refused: int = 0
+    policy_refused: int = 0
     worker_restarts: int = 0
 
     def add(self, other: Counters) -> None:
@@ -58,7 +59,7 @@ class Counters(msgspec.Struct):
             setattr(self, name, getattr(self, name) - getattr(other, name))
 
 
-_NOW: Final = ("connections_open", "streams_open", "cache_records", "cache_negatives")
+_NOW: Final = ("policy_refused", "connections_open", "streams_open", "cache_records", "cache_negatives")
 _NUMBERS: Final = tuple(name for name in Counters.__struct_fields__ if name not in {"requests", "reported", "management"})
 
 
@@ -70,9 +71,18 @@ class WorkerFacts(msgspec.Struct, frozen=True):
     policy: str
 
 
+class RefusedPolicy(msgspec.Struct, frozen=True):
+    """A policy file that was read last and is not in force: the SHA-256 of its bytes ("" where it could not be read), and how many faults it has."""
+
+    hash: str
+    faults: int
+
+
 class Overview(msgspec.Struct):
-    """All processes of a node but the one that asks: their counts added up, the workers, and whether the node is shutting down."""
+    """All processes of a node but the one that asks: their counts added up, the workers, whether the node is shutting down, and the policy that was
+    refused, if the last one was."""
 
     counters: Counters = msgspec.field(default_factory=Counters)
     workers: list[WorkerFacts] = msgspec.field(default_factory=list)
     draining: bool = False
+    refused: RefusedPolicy | None = None

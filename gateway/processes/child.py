@@ -181,7 +181,7 @@ class ControlLink(asyncio.Protocol):
         if self._told is told:
             self._told = None
         # A copy: whoever asked adds counts of its own.
-        copy = Overview(Counters(), self._overview.workers, self._overview.draining)
+        copy = Overview(Counters(), self._overview.workers, self._overview.draining, self._overview.refused)
         copy.counters.add(self._overview.counters)
         return copy
 

@@ -13,6 +13,7 @@ so that no worker pays for its reader in memory.
     Swap       use what was prepared                        Swapped    it is in use
     Count      tell your counts now                         Counts     in answer, and unasked every second and at the end
     Told       the overview that was asked for              Ask        (management) tell me of all processes
+                                                            Changed    (management) the policy file may hold something else
     Drain      finish what is in flight and end
 
 A reload takes two steps: all prepare; once all have said that they can, all swap. If one can't, or does not answer, nobody swaps.
@@ -111,8 +112,12 @@ class Ask(msgspec.Struct, tag=True, frozen=True):
     """Report: tell what is known of the others."""
 
 
+class Changed(msgspec.Struct, tag=True, frozen=True):
+    """Report: the policy file may hold something else than what was read last."""
+
+
 Order = Start | Prepare | Swap | Count | Told | Drain
-Report = Ready | Refused | Prepared | Swapped | Counts | Ask
+Report = Ready | Refused | Prepared | Swapped | Counts | Ask | Changed
 
 _M = TypeVar("_M")
 _ENCODE: Final = msgspec.msgpack.Encoder().encode

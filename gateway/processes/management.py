@@ -6,7 +6,7 @@ from gateway.app.management import ManagementApp
 from gateway.core.policy import Policy
 from gateway.management.server import check_server
 from gateway.processes.child import ControlLink, StartParts, main
-from gateway.processes.control import Start
+from gateway.processes.control import Changed, Start
 from gateway.processes.listening import CannotServe
 
 
@@ -17,7 +17,7 @@ def compose(_: Start, parts: StartParts, policy: Policy, link: ControlLink) -> M
     why = check_server()
     if why:
         raise CannotServe(why)
-    return ManagementApp(parts.settings, policy, parts.store, parts.admin_key, link.overview)
+    return ManagementApp(parts.settings, policy, parts.store, parts.admin_key, link.overview, lambda: link.send(Changed()))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.policy import Policy
-from gateway.flow.reload import load_fitting_policy
-from gateway.observe.metrics import Counters
+from gateway.flow.reload import digest_of, load_fitting_policy
+from gateway.observe.metrics import Counters, RefusedPolicy
 from gateway.policy_file.document import DocumentFault
 from gateway.processes.control import Prepare, Prepared, Swap, Swapped
 from gateway.processes.slot import Slot
@@ -31,6 +31,8 @@ class Rollout:
 
     def __init__(self, settings: Settings, in_force: Policy, slots: Sequence[Slot], counters: Counters) -> None:
         self.in_force = pickle.dumps(in_force)
+        self.refused: RefusedPolicy | None = None
+        self._read = in_force.hash  # of the file that was read last, whatever came of it
         self._settings = settings
         self._slots = slots
         self._counters = counters
@@ -41,17 +43,21 @@ class Rollout:
         self._swapping = False
         self._waiting: set[Slot] = set()
         self._until = 0.0
-        self._again = False
+        self._again: bool | None = None  # with or without ``watched``
 
     @property
     def under_way(self) -> bool:
         return self._coming is not None or self._swapping
 
-    def begin(self) -> None:
-        """Read the file and let all prepare; after the present one, if one is under way."""
+    def begin(self, *, watched: bool = False) -> None:
+        """Read the file and let all prepare; after the present one, if one is under way. ``watched``: only if it is another than was read last."""
         if self.under_way:
-            self._again = True
+            self._again = watched and self._again is not False
             return
+        digest = digest_of(self._settings.policy)
+        if watched and digest == self._read:
+            return
+        self._read = digest
         try:
             policy = load_fitting_policy(self._settings)
             self._coming, self._hash, self._open = pickle.dumps(policy), policy.hash, what_is_open(self._settings, policy)
@@ -95,7 +101,7 @@ class Rollout:
             return
         silent = ", ".join(slot.name for slot in self._slots if slot in self._waiting)
         if self._swapping:
-            self._counters.policy_reloads += 1
+            self._in_force()
             LOG.error("policy reloaded, but %s has not said so within %g s: see /readyz, and end it if it hangs", silent, LIMIT_S)
             self._done()
         else:
@@ -112,14 +118,21 @@ class Rollout:
             for each in self._waiting:
                 each.send(Swap(self._serial))
         if not self._waiting:
-            self._counters.policy_reloads += 1
+            self._in_force()
             LOG.info("policy reloaded: %s, hash %s", self._settings.policy, self._hash[:12])
             for line in self._open:
                 LOG.warning("%s", line)
             self._done()
 
+    def _in_force(self) -> None:
+        self._counters.policy_reloads += 1
+        self._counters.policy_refused = 0
+        self.refused = None
+
     def _refuse(self, faults: Sequence[str]) -> None:
         self._counters.policy_reloads_refused += 1
+        self._counters.policy_refused = 1
+        self.refused = RefusedPolicy(self._read, len(faults))
         for fault in faults:
             LOG.error("policy not reloaded, the one before stays: %s", fault)
         self._done()
@@ -127,6 +140,6 @@ class Rollout:
     def _done(self) -> None:
         self._coming, self._swapping = None, False
         self._waiting = set()
-        if self._again:
-            self._again = False
-            self.begin()
+        again, self._again = self._again, None
+        if again is not None:
+            self.begin(watched=again)

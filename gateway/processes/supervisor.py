@@ -23,7 +23,7 @@ from gateway.core.policy import Policy
 from gateway.observe.metrics import Counters, Overview, WorkerFacts
 from gateway.ports import StoreUnavailable
 from gateway.processes.child import StartParts
-from gateway.processes.control import Ask, Count, Counts, Drain, Ready, Refused, Report, Start, Told
+from gateway.processes.control import Ask, Changed, Count, Counts, Drain, Ready, Refused, Report, Start, Told
 from gateway.processes.listening import CannotServe, begin_no_more
 from gateway.processes.rollout import Rollout
 from gateway.processes.slot import PAUSE_S, Slot, environment
@@ -105,8 +105,7 @@ class Supervisor:
                     if not self._served and not self._ending and all(slot.ready for slot in self._slots):
                         self._served = True
                         ready()
-                        if self._hung_up:
-                            self._policy.begin()
+                        self._policy.begin(watched=not self._hung_up)
             finally:
                 self._kill_all()
         return not self._killing
@@ -253,6 +252,9 @@ class Supervisor:
                     self._tell()
         elif isinstance(report, Ask):
             self._collect()
+        elif isinstance(report, Changed):
+            if self._served and not self._ending:
+                self._policy.begin(watched=True)
         else:
             self._policy.hear(slot, report)
 
@@ -276,7 +278,7 @@ class Supervisor:
         for counted in (self._own, self._management.past, *(part for worker in self._workers for part in (worker.past, worker.last))):
             total.add(counted)
         facts = [WorkerFacts(number, worker.ready and now - worker.heard_s < SILENT_S, worker.policy) for number, worker in enumerate(self._workers)]
-        self._management.send(Told(Overview(total, facts, self._ending)))
+        self._management.send(Told(Overview(total, facts, self._ending, self._policy.refused)))
 
     # -- the end
 

@@ -195,6 +195,7 @@ class GatewayFile(Section):
     public_url: Annotated[str | None, values.reading(values.public_url)] = None
     workers: Annotated[int, values.number(1, 256)] = 1
     policy: Annotated[Path, values.reading(values.file_path)] = Path("policies/tempo.yaml")
+    policy_watch: Flag = True
     trusted_proxies: tuple[Annotated[IPv4Network | IPv6Network, values.reading(values.network)], ...] = ()
     admin: AdminSection = AdminSection()
     store: StoreSection = StoreSection()

@@ -301,6 +301,7 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], admin: AdminSet
         drain_timeout_s=model.drain_timeout / _SECOND,
         errors=model.errors,
         cache_records=model.cache.records,
+        policy_watch=model.policy_watch,
         audit=AuditSettings(model.audit.key_file),
         notices=NoticeSettings(model.notices.url or "", secrets.get(_NOTICES, Secret("")), model.notices.allow_private, model.notices.days),
     )

@@ -211,5 +211,6 @@ class Settings:
     drain_timeout_s: float
     errors: str
     cache_records: int
+    policy_watch: bool = True
     audit: AuditSettings = AuditSettings()
     notices: NoticeSettings = NoticeSettings()

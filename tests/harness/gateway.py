@@ -99,6 +99,7 @@ class GatewayProcess:
         self.settings: dict[str, Any] = {
             "listen": f"127.0.0.1:{self.port}",
             "policy": str(self.policy_file),
+            "policy_watch": False,  # a test that writes a policy says when it is read
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
             "store": {"data_dir": str(self.data_dir), "timeout": "3s"},
             "upstreams": {"api": {"url": upstream_url, **(upstream or {})}},
