@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
+
 from gateway.core.audit import AuditEntry
 from gateway.core.principal import NOBODY, Actor, Principal
 from gateway.core.route import RateLimit, Route
@@ -91,6 +93,37 @@ class Refusal(NamedTuple):
     required_scope: str | None = None
     granted: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+
+class Decided(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The decision on one refused request, in the words of ``core.explain``. ``at`` is Unix milliseconds, ``path`` the canonical one without a query, cut and
+    redacted; ``policy`` the hash of the one that decided. Of the token there is something only once its secret was proved. ``forwarded``: its route only
+    reports, so it went up all the same.
+    """
+
+    request_id: str
+    at: int
+    client: str
+    method: str
+    path: str
+    status: int
+    code: str
+    detail: str
+    policy: str
+    token_id: str = ""
+    owner: str = ""
+    rule: str = ""
+    tried: tuple[tuple[str, str], ...] = ()
+    granted: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    forwarded: bool = False
+
+
+class DecisionLog(Protocol):
+    """Decisions on refused requests, kept for a while. Never fails and never waits."""
+
+    def add(self, decided: Decided) -> None:
+        """Note one."""
 
 
 class UsageLedger(Protocol):

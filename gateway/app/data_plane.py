@@ -19,6 +19,7 @@ from gateway.observe.redaction import Redaction
 from gateway.ports import StoreUnavailable
 from gateway.settings import Settings
 from gateway.store.connection import StoreOptions
+from gateway.store.decision_stream import RedisDecisionStream
 from gateway.store.limit_store import RedisLimitStore
 from gateway.store.server import Store
 from gateway.store.token_store import RedisTokenStore
@@ -38,14 +39,15 @@ class DataPlaneApp:
         self._usage = RedisUsageLedger(self._store)
         self._log = AccessLog(settings.access_log)
         self._engine = Engine(policy, self._tokens, RedisLimitStore(self._store), settings.token_prefix)
-        account = Account(self.counters, self._log, self._usage, Redaction(settings.token_prefix))
+        self._decisions = RedisDecisionStream(self._store)
+        account = Account(self.counters, self._log, self._usage, self._decisions, Redaction(settings.token_prefix))
         self._plane = DataPlane(settings, self._engine, self._tokens, account, asyncio.get_running_loop())
         self._tokens.on_change = self._plane.live.changed
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, listener: socket.socket) -> None:
         """Take requests from a listening socket."""
-        background = (self._tokens.run(), self._plane.run(), self._plane.watch_streams(), self._log.run(), self._usage.run())
+        background = (self._tokens.run(), self._plane.run(), self._plane.watch_streams(), self._log.run(), self._usage.run(), self._decisions.run())
         self._tasks = [asyncio.get_running_loop().create_task(_keep_running(work)) for work in background]
         await self._plane.listen(listener)
 
@@ -67,6 +69,7 @@ class DataPlaneApp:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         with contextlib.suppress(StoreUnavailable):
             await self._usage.close()
+            await self._decisions.close()
         await self._log.close()
         await self._tokens.close()
         await self._store.close()

@@ -8,6 +8,7 @@ import typer
 
 from gateway import __version__
 from gateway.cli.audit import audit_app, report_command
+from gateway.cli.decision import explain_command
 from gateway.cli.demo import demo_command
 from gateway.cli.doctor import doctor_command
 from gateway.cli.policy import policy_app
@@ -20,6 +21,7 @@ app = typer.Typer(name="scopegate", help="Scoped access tokens in front of a RES
 app.command("serve")(serve_command)
 app.command("demo")(demo_command)
 app.command("doctor")(doctor_command)
+app.command("explain")(explain_command)
 app.command("scan")(scan_command)
 app.add_typer(token_app)
 app.add_typer(policy_app)

@@ -15,10 +15,9 @@ from rich.console import Console
 from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import fail, plain_errors, print_json, printable
 from gateway.cli.store_session import open_store
-from gateway.core.explain import Explanation, Holder, explain, holder_of
+from gateway.core.explain import Explanation, Holder, explain, holder_of, rule_of
 from gateway.core.policy import Policy
 from gateway.core.route import Route
-from gateway.core.route_table import ordered, taken
 from gateway.core.scope import GrantSet, parse_grants
 from gateway.policy_file.advice import advice
 from gateway.policy_file.compile import Compiled
@@ -173,11 +172,12 @@ def _print_explanation(policy: Policy, method: str, path: str, explanation: Expl
     rows.append(("held", ", ".join(explanation.granted) or "nothing"))
     if explanation.missing:
         rows.append(("missing", ", ".join(explanation.missing)))
+    if explanation.forwarded:
+        rows.append(("but", "enforcement: report: it is noted and forwarded all the same"))
     rows += [("not taken" if index == 0 else "", f"{_rule(policy, other)}: {why}") for index, (other, why) in enumerate(explanation.tried)]
     for name, value in rows:
         _say(f"  {name:<10}{value}")
 
 
 def _rule(policy: Policy, route: Route) -> str:
-    kind = " (left out)" if route.unmapped else " (public)" if route.public else ""
-    return f"{', '.join(ordered(taken(route.methods)))} {route.template}{kind}, {policy.name}:{route.line}"
+    return f"{rule_of(route)}, {policy.name}:{route.line}"

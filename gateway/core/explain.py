@@ -1,6 +1,6 @@
 """Why a request is allowed or refused: the same decision as on the wire, with the rules that were looked at.
 
-For the command line and for the policy's own tests.
+The command line, the management API and the problem document of a refusal tell it in the same words.
 What depends on a secret, an address or a limit is left out: it answers for a caller who holds the grants.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from gateway.core.authorize import check_grant, find_route, refuse_method
-from gateway.core.decision import Denial, denied
+from gateway.core.authorize import check_grant, find_route, refuse_method, reported
+from gateway.core.decision import Allow, Denial, denied
 from gateway.core.path import CanonicalPath, canonicalise
 from gateway.core.policy import Policy
 from gateway.core.route import Route
@@ -17,12 +17,34 @@ from gateway.core.route_table import ordered, taken
 from gateway.core.scope import ACCESS_NAMES, GrantSet, parse_grants
 from gateway.core.token_record import ACTIVE, TokenRecord
 
+EXPLAINED: Final = frozenset({"scope_missing", "route_unmapped", "method_not_allowed", "path_ambiguous"})  # what the policy refuses, once the token is good
 EVER_AFTER: Final = 1 << 62  # as a time of birth: a token newer than every `since`
 
 
+class Reasons(NamedTuple):
+    """Why, in the words that all who tell it use. ``rule`` is the one that matched, "" if none did; ``tried`` are others that came near, each with why it was
+    not taken; ``granted`` is what the caller holds, ``missing`` what it would need.
+    """
+
+    rule: str
+    tried: tuple[tuple[str, str], ...]
+    granted: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    def facts(self) -> dict[str, object]:
+        """As the command line, the API and a refusal give it; what there is none of is None."""
+        return {
+            "rule": self.rule or None,
+            "tried": [{"rule": rule, "why": why} for rule, why in self.tried],
+            "granted": list(self.granted),
+            "missing": list(self.missing),
+        }
+
+
 class Explanation(NamedTuple):
-    """The verdict and its reasons. ``code`` is "" when allowed. ``route`` is the one that matched, if any; ``tried`` are the other routes whose templates match
-    the path, each with why it was not taken. ``granted`` is what the caller holds, ``missing`` what it would need.
+    """The verdict and its reasons. ``code`` is "" when allowed. ``route`` is the one that matched, if any; ``tried`` are others that came near, each with why
+    it was not taken. ``granted`` is what the caller holds, ``missing`` what it would need. ``forwarded``: it is refused in name only, because its route
+    only reports.
     """
 
     decision: str
@@ -34,23 +56,42 @@ class Explanation(NamedTuple):
     granted: tuple[str, ...]
     missing: tuple[str, ...]
     tried: tuple[tuple[Route, str], ...]
+    forwarded: bool = False
 
     @property
     def scope(self) -> str:
         """The id of the scope that the route asks for, "" if it asks for none."""
         return self.route.scope.id if self.route and self.route.scope else ""
 
+    @property
+    def reasons(self) -> Reasons:
+        """In words."""
+        return Reasons(rule_of(self.route) if self.route else "", _in_words(self.tried), self.granted, self.missing)
+
     def facts(self) -> dict[str, object]:
         """The explanation as the command line and the API give it; what there is none of is None."""
         return {
             "decision": self.decision,
             "code": self.code or None,
+            "detail": self.detail,
             "route": self.route.template if self.route else None,
             "scope": self.scope or None,
             "access": self.access or None,
-            "granted": list(self.granted),
-            "missing": list(self.missing),
+            "forwarded": self.forwarded or self.decision == "allow",
+            **self.reasons.facts(),
         }
+
+
+def rule_of(route: Route) -> str:
+    """A rule of the policy in words."""
+    kind = " (left out)" if route.unmapped else " (public)" if route.public else ""
+    return f"{', '.join(ordered(taken(route.methods)))} {route.template}{kind}"
+
+
+def reasons_of(policy: Policy, path: CanonicalPath, method: str, denial: Denial, grants: GrantSet) -> Reasons:
+    """Why a request was refused whose token holds these grants."""
+    tried = _tried(policy, path, method, denial.route)
+    return Reasons(rule_of(denial.route) if denial.route else "", _in_words(tried), tuple(grants.text.split()), denial.missing)
 
 
 class Holder(NamedTuple):
@@ -76,39 +117,42 @@ def explain(policy: Policy, method: str, target: str, grants: GrantSet, created_
     """
     granted = tuple(grants.text.split())
     refused_method = refuse_method(method)
-    if refused_method:
-        return _denied(refused_method, target, granted)
     path = canonicalise(target)
-    if isinstance(path, Denial):
-        return _denied(path, target, granted)
+    malformed = refused_method or (path if isinstance(path, Denial) else None)
+    if malformed or isinstance(path, Denial):
+        assert malformed is not None  # noqa: S101 - one of the two
+        return Explanation("deny", malformed.reason.code, malformed.detail, target, None, "", granted, (), ())
     found = find_route(policy, path, method)
-    tried = _tried(policy, path, method, found if isinstance(found, Route) else found.route)
+    route = found if isinstance(found, Route) else found.route
+    tried = _tried(policy, path, method, route)
+    access = ACCESS_NAMES[found.needs(method)] if isinstance(found, Route) and found.scope else ""
     if isinstance(found, Route) and found.public:
         return Explanation("allow", "", "The route is public: no token is asked for.", path.path, found, "", granted, (), tried)
-    if isinstance(found, Denial):
-        return _denied(token_refusal or found, path.path, granted, tried)
-    refusal = token_refusal or check_grant(found, grants, created_ms, method)
-    access = ACCESS_NAMES[found.needs(method)]
-    if refusal:
-        return Explanation("deny", refusal.reason.code, refusal.detail, path.path, found, access, granted, refusal.missing, tried)
-    return Explanation("allow", "", f"The token holds {found.scope.id if found.scope else ''}:{access}.", path.path, found, access, granted, (), tried)
+    refusal = token_refusal or (found if isinstance(found, Denial) else check_grant(found, grants, created_ms, method))
+    if refusal is None:
+        scope = route.scope.id if route and route.scope else ""
+        return Explanation("allow", "", f"The token holds {scope}:{access}.", path.path, route, access, granted, (), tried)
+    forwarded = isinstance(reported(policy, found, refusal), Allow)
+    return Explanation("deny", refusal.reason.code, refusal.detail, path.path, route, access, granted, refusal.missing, tried, forwarded)
 
 
-def _denied(refusal: Denial, path: str, granted: tuple[str, ...], tried: tuple[tuple[Route, str], ...] = ()) -> Explanation:
-    """A refusal before any route's scope is asked for."""
-    return Explanation("deny", refusal.reason.code, refusal.detail, path, refusal.route, "", granted, refusal.missing, tried)
+def _in_words(tried: tuple[tuple[Route, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((rule_of(route), why) for route, why in tried)
 
 
 def _tried(policy: Policy, path: CanonicalPath, method: str, taken_route: Route | None) -> tuple[tuple[Route, str], ...]:
-    """The other routes whose templates match the path, the most specific first."""
+    """The other routes whose templates match the path, the most specific first; where none does, those that come nearest."""
     tried: dict[Route, str] = {}
-    past = False
+    past = found = False
     for answers in policy.table.matches(path.path):
+        found = True
         for route in dict.fromkeys(answers.values()):
             if route is taken_route:
                 past = True
             elif method not in taken(route.methods):
                 tried[route] = f"takes only {', '.join(ordered(taken(route.methods)))}"
             elif route not in tried:
-                tried[route] = "is less specific" if past or taken_route else "holds an encoded slash, which it does not take"
+                tried[route] = "is less specific" if past or taken_route else "does not take an encoded slash"
+    if not found:
+        return tuple(policy.table.nearest(path.path))
     return tuple(tried.items())

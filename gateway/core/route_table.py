@@ -9,6 +9,7 @@ has templates, and one that is longer than all templates costs nothing but its s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 from gateway.core.route import METHODS, Route
@@ -104,6 +105,33 @@ class RouteTable:
             if child is not None:
                 todo.append((child, depth + 1))
 
+    def nearest(self, path: str, most: int = 3) -> list[tuple[Route, str]]:
+        """For a canonical path that no template matches: some of the templates that agree with it furthest, each with where they part."""
+        parts = segments(path.lower() if self._ignore_case else path)
+        node, depth = self._root, 0
+        furthest = [(node, 0)]
+        todo = [(node, 0)]
+        while todo:  # a node at a time, as in ``matches``
+            node, depth = todo.pop()
+            if depth > furthest[0][1]:
+                furthest = []
+            if not furthest or depth == furthest[0][1]:
+                furthest.append((node, depth))
+            if depth < len(parts):
+                todo += [(child, depth + 1) for child in (node.name, node.literals.get(parts[depth])) if child is not None]
+        found: list[tuple[Route, str]] = []
+        for node, depth in reversed(list(dict.fromkeys(furthest))):
+            for route in _some_under(node, most - len(found)):
+                asked = segments(route.template)
+                if depth == len(parts):
+                    why = f"goes on with {asked[depth]!r} where the path ends"
+                elif depth == len(asked):
+                    why = f"ends where the path goes on with {parts[depth]!r}"
+                else:
+                    why = f"has {asked[depth]!r} where the path has {parts[depth]!r}"
+                found.append((route, why))
+        return found
+
     def _find_slowly(self, path: str, method: str) -> Route | WrongMethod | None:
         best: dict[str, Route] = {}
         for routes in self.matches(path):
@@ -156,6 +184,17 @@ def _settle(root: _Node, above: _Answers) -> None:
             # From under a literal, the {name} branch beside it may still match: for the methods that any route there takes.
             beside = node.otherwise if node.name is None else {**node.otherwise, **dict.fromkeys(_methods_under(node.name), _SEARCH)}
             todo.extend((child, beside) for child in node.literals.values())
+
+
+def _some_under(root: _Node, most: int) -> list[Route]:
+    """At most so many routes at or under a node, those nearest to it first."""
+    found: dict[Route, None] = {}
+    level = [root]
+    while level and len(found) < most:
+        for node in level:
+            found.update(dict.fromkeys([*node.routes.values(), *node.rest.values()]))
+        level = [child for node in level[:most] for child in (*islice(node.literals.values(), most), node.name) if child is not None]
+    return list(found)[: max(0, most)]
 
 
 def _methods_under(node: _Node) -> set[str]:

@@ -6,10 +6,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Allow, Denial
+from gateway.core.explain import EXPLAINED, Reasons, reasons_of
 from gateway.observe.access_log import AccessLine, AccessLog
 from gateway.observe.metrics import Counters
 from gateway.observe.redaction import Redaction
-from gateway.ports import Refusal, UsageLedger
+from gateway.ports import Decided, DecisionLog, Refusal, UsageLedger
 
 if TYPE_CHECKING:
     from gateway.inbound.ending import Ending
@@ -21,8 +22,9 @@ _PATH: Final = 1024  # characters of a path that a refusal keeps
 class Account:
     """Where finished exchanges are written down."""
 
-    def __init__(self, counters: Counters, log: AccessLog, usage: UsageLedger, redact: Redaction) -> None:
+    def __init__(self, counters: Counters, log: AccessLog, usage: UsageLedger, decisions: DecisionLog, redact: Redaction) -> None:
         self.counters = counters
+        self._decisions = decisions
         self._redact = redact
         self._log = log
         self._usage = usage
@@ -49,6 +51,9 @@ class Account:
                     self._usage.used(token_id, route, "WEBSOCKET" if upgraded else method, exchange.address_text, now_ms)
                 elif isinstance(verdict, Denial):
                     self._usage.refused(token_id, self._refusal(exchange, verdict, method, now_ms))
+            refused = reported if reported is not None else verdict
+            if isinstance(refused, Denial):
+                self._decisions.add(self._decided(exchange, refused, method))
             if route is not None and (record is not None or route.public or reported is not None):
                 template = route.template
                 if route.scope is not None:
@@ -86,6 +91,31 @@ class Account:
                     reported.reason.code if reported is not None else "",
                 )
             )
+
+    def _decided(self, exchange: Ending, denial: Denial, method: str) -> Decided:
+        """With its reasons, where it was a good token's: others are refused for what their credential or message is."""
+        opening, record, engine = exchange.opening, denial.record, exchange.plane.engine
+        reasons = exchange.reasons or Reasons("", (), (), ())
+        if not exchange.reasons and opening is not None and record is not None and denial.reason.code in EXPLAINED:
+            reasons = reasons_of(engine.policy, opening.path, method, denial, record.grants)
+        return Decided(
+            exchange.request_id,
+            int(time.time() * 1000),
+            exchange.address_text,
+            method,
+            self._redact(opening.path.path)[:_PATH] if opening is not None else "",
+            denial.reason.status,
+            denial.reason.code,
+            denial.detail,
+            engine.policy.hash,
+            record.id if record is not None else "",
+            record.owner if record is not None else "",
+            reasons.rule,
+            reasons.tried,
+            reasons.granted,
+            reasons.missing,
+            exchange.reported is denial,
+        )
 
     def _refusal(self, exchange: Ending, denial: Denial, method: str, now_ms: int) -> Refusal:
         opening, route = exchange.opening, denial.route

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Allow, Denial, denied
+from gateway.core.explain import EXPLAINED, Reasons, reasons_of
 from gateway.core.token_record import LiveRecord
 from gateway.flow.engine import Opening
 from gateway.inbound.downward import SOON_MS, AnswerFraming, expiry_line
@@ -37,6 +38,7 @@ class Ending:
     _retried = False
     _may_continue = False  # the upstream has said 100
     over_limit: Denial | None = None  # the refusal by a rate limit that only reports
+    reasons: Reasons | None = None  # of a refusal, for the holder of a good token
     reported: Denial | None = None  # the refusal that a route which only reports has not made
 
     def __init__(self, client: ClientConnection, request: GatewayRequest | None) -> None:
@@ -136,6 +138,8 @@ class Ending:
         self._keep = not close and request is not None and self._may_keep(request)
         record = denial.record
         soon = record is not None and 0 < record.expires_at - self.plane.engine.store_ms <= SOON_MS
+        if record is not None and denial.reason.code in EXPLAINED and self.opening is not None and request is not None:
+            self.reasons = reasons_of(self.plane.engine.policy, self.opening.path, request.method, denial, record.grants)
         answer = render(
             denial,
             self.request_id,
@@ -144,6 +148,7 @@ class Ending:
             http10=request is not None and request.http10,
             form=self.plane.settings.errors,
             further=expiry_line(record.expires_at) if record is not None and soon else b"",
+            reasons=self.reasons,
         )
         self._down = []
         self.client.write(answer)

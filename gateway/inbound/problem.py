@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from gateway.core.decision import Denial
+from gateway.core.explain import Reasons
 
 REALM: Final = "scopegate"
 _UNQUOTABLE: Final = re.compile(r"[^\x20\x21\x23-\x5B\x5D-\x7E]")
@@ -31,8 +32,8 @@ def challenge(denial: Denial) -> str | None:
     return ", ".join(parts)
 
 
-def document(denial: Denial, request_id: str) -> dict[str, object]:
-    """The problem document (RFC 9457 section 3) as a mapping."""
+def document(denial: Denial, request_id: str, reasons: Reasons | None = None) -> dict[str, object]:
+    """The problem document (RFC 9457 section 3) as a mapping. ``reasons`` are for the holder of a good token alone."""
     reason = denial.reason
     facts: dict[str, object] = {
         "type": f"urn:scopegate:problem:{reason.code}",
@@ -44,17 +45,27 @@ def document(denial: Denial, request_id: str) -> dict[str, object]:
     }
     if denial.required_scope:
         facts |= {"required_scope": denial.required_scope, "granted": list(denial.granted), "missing": list(denial.missing)}
-    return facts
+    return facts if reasons is None else facts | reasons.facts()
 
 
-def render(denial: Denial, request_id: str, *, close: bool, head: bool = False, http10: bool = False, form: str = "problem", further: bytes = b"") -> bytes:
+def render(
+    denial: Denial,
+    request_id: str,
+    *,
+    close: bool,
+    head: bool = False,
+    http10: bool = False,
+    form: str = "problem",
+    further: bytes = b"",
+    reasons: Reasons | None = None,
+) -> bytes:
     """The whole answer. ``form`` is "problem", or "tempo" for ``{"errors": [{"message": …}]}``; ``further`` is one more field line. A refused HEAD has no
     body."""
     reason = denial.reason
     if form == "tempo":
         kind, body = "application/json", msgspec.json.encode({"errors": [{"message": denial.detail}]})
     else:
-        kind, body = "application/problem+json", msgspec.json.encode(document(denial, request_id))
+        kind, body = "application/problem+json", msgspec.json.encode(document(denial, request_id, reasons))
     lines = [
         f"HTTP/1.1 {reason.status} {_PHRASES.get(reason.status, 'Refused')}",
         f"Date: {formatdate(time.time(), usegmt=True)}",

@@ -131,14 +131,25 @@ class Scopes(Answer):
     scopes: list[Scope]
 
 
+class TriedRule(Answer):
+    """A rule of the policy that was not taken, and why."""
+
+    rule: str
+    why: str
+
+
 class Explained(Answer):
     """What the gateway would answer, and why."""
 
     decision: Literal["allow", "deny"]
     code: str | None
+    detail: Annotated[str, Field(description="In a sentence, as a refusal says it.")]
     route: str | None
     scope: str | None
     access: Level | None
+    forwarded: Annotated[bool, Field(description="Whether the request goes up: also where its route only reports what it would refuse.")]
+    rule: Annotated[str | None, Field(description="The rule of the policy that matched.")]
+    tried: Annotated[list[TriedRule], Field(description="Rules that came near, and why they were not taken.")]
     granted: list[str]
     missing: list[str]
 

@@ -10,6 +10,7 @@ class Keys:
         "audit",
         "awaited",
         "confirmed",
+        "decisions",
         "due",
         "ends",
         "ids",
@@ -31,6 +32,7 @@ class Keys:
         self.workers = f"{prefix}workers"  # sorted set: NODE/WORKER by the time until which it may trust its cache
         self.confirmed = f"{prefix}confirmed"  # channel: "ID VERSION NODE/WORKER" when a worker has dropped what a change made wrong
         self.audit = f"{prefix}audit"  # stream: the audit log, each entry with its number, text, hash, signature and key
+        self.decisions = f"{prefix}decisions"  # stream: the last refused requests, each by its request id, and why
         self.live_prefix = f"{prefix}live:"
         self.last_used = f"{prefix}use:last"  # sorted set: token id by time of last use
         self.last_used_from = f"{prefix}use:from"  # hash: token id -> address of the last use

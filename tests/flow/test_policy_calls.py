@@ -129,7 +129,20 @@ async def test_explain_by_a_token_says_what_its_bearer_would_meet(port: Port) ->
     made = await port.make(grants=["work:view"])
     question = {"method": "GET", "path": "/logs/1", "token_id": made["token"]["id"]}
     asked = await port.ask("POST", "/api/v1/explain", question)
-    assert asked.json == {"decision": "allow", "code": None, "route": "/logs/{id}", "scope": "work", "access": "view", "granted": ["work:view"], "missing": []}
+    assert asked.json == {
+        "decision": "allow",
+        "code": None,
+        "route": "/logs/{id}",
+        "scope": "work",
+        "access": "view",
+        "granted": ["work:view"],
+        "missing": [],
+        "detail": "The token holds work:view.",
+        "forwarded": True,
+        "rule": asked.json["rule"],
+        "tried": [],
+    }
+    assert asked.json["rule"].endswith(" /logs/{id}")
     missing = await port.ask("POST", "/api/v1/explain", {**question, "method": "PUT"})
     assert (missing.json["code"], missing.json["missing"]) == ("scope_missing", ["work:manage"])
     await port.ask("POST", f"{TOKENS}/{made['token']['id']}/suspend")

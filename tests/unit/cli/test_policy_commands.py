@@ -153,7 +153,7 @@ def test_explain_of_a_refused_request_exits_1_and_says_what_is_missing(file: Pat
     ]
 
 
-def test_explain_as_json_has_exactly_the_keys_of_the_contract(file: Path) -> None:
+def test_explain_as_json_has_the_keys_of_the_contract_and_its_reasons(file: Path) -> None:
     result = run("explain", "POST", "/4/worklogs/1", "--policy", file, "--grant", "worklogs:view", "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (
         1,
@@ -165,12 +165,28 @@ def test_explain_as_json_has_exactly_the_keys_of_the_contract(file: Path) -> Non
             "access": "manage",
             "granted": ["worklogs:view"],
             "missing": ["worklogs:manage"],
+            "detail": "The route needs worklogs:manage; the token holds worklogs:view.",
+            "forwarded": False,
+            "rule": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS /4/worklogs/**",
+            "tried": [],
         },
     )
     result = run("explain", "GET", "/4/status", "--policy", file, "--json")
     assert (result.exit_code, json.loads(result.stdout)) == (
         0,
-        {"decision": "allow", "code": None, "route": "/4/status", "scope": None, "access": None, "granted": [], "missing": []},
+        {
+            "decision": "allow",
+            "code": None,
+            "route": "/4/status",
+            "scope": None,
+            "access": None,
+            "granted": [],
+            "missing": [],
+            "detail": "The route is public: no token is asked for.",
+            "forwarded": True,
+            "rule": "GET, HEAD /4/status (public)",
+            "tried": [],
+        },
     )
 
 

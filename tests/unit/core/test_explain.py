@@ -54,7 +54,9 @@ def test_explanation_names_the_decision_and_its_facts(request_: str, grants: str
     method, target = request_.split(" ")
     held = parse_grants(grants.split())
     decision, code, route, scope, access, missing = facts
-    assert explain(POLICY, method, target, held).facts() == {
+    told = explain(POLICY, method, target, held).facts()
+    assert told["forwarded"] == (decision == "allow")
+    assert {name: told[name] for name in ("decision", "code", "route", "scope", "access", "granted", "missing")} == {
         "decision": decision,
         "code": code,
         "route": route,
@@ -80,7 +82,7 @@ def test_other_rules_are_told_with_why_they_were_not_taken() -> None:
     asked = explain(POLICY, "PUT", "/4/status", held)
     assert [(route.template, why) for route, why in asked.tried] == [("/4/status", "takes only GET, HEAD")]
     asked = explain(POLICY, "GET", "/4/worklogs/a%2Fb", held)
-    assert [(route.template, why) for route, why in asked.tried] == [("/4/worklogs/**", "holds an encoded slash, which it does not take")]
+    assert [(route.template, why) for route, why in asked.tried] == [("/4/worklogs/**", "does not take an encoded slash")]
 
 
 def test_ended_token_is_refused_before_its_grants_but_not_on_a_public_route() -> None:

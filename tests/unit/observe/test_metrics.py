@@ -60,6 +60,7 @@ def test_plain_counts_have_their_own_names() -> None:
     counters.bytes_up, counters.bytes_down, counters.connections, counters.connections_open = 1, 2, 3, 4
     counters.lookups, counters.store_errors, counters.upstream_retries, counters.policy_reloads, counters.policy_reloads_refused = 5, 6, 7, 8, 9
     counters.streams_open, counters.worker_restarts, counters.cache_records, counters.cache_negatives = 10, 11, 12, 13
+    counters.policy_refused = 1
     samples = _samples(counters)
     assert {name: samples[name, ()] for name, labels in samples if not labels and name.startswith("scopegate_")} == {
         "scopegate_request_body_bytes_total": 1,
@@ -71,6 +72,7 @@ def test_plain_counts_have_their_own_names() -> None:
         "scopegate_upstream_retries_total": 7,
         "scopegate_policy_reloads_total": 8,
         "scopegate_policy_reloads_refused_total": 9,
+        "scopegate_policy_refused": 1,
         "scopegate_streams_open": 10,
         "scopegate_worker_restarts_total": 11,
         "scopegate_cache_records": 12,
