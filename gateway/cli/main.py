@@ -11,6 +11,7 @@ from gateway.cli.audit import audit_app, report_command
 from gateway.cli.demo import demo_command
 from gateway.cli.doctor import doctor_command
 from gateway.cli.policy import policy_app
+from gateway.cli.policy_plan import plan_command
 from gateway.cli.scan import scan_command
 from gateway.cli.serve import serve_command
 from gateway.cli.store import store_app
@@ -21,6 +22,7 @@ app.command("serve")(serve_command)
 app.command("demo")(demo_command)
 app.command("doctor")(doctor_command)
 app.command("scan")(scan_command)
+policy_app.command("plan")(plan_command)
 app.add_typer(token_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)
