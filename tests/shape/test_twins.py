@@ -24,6 +24,7 @@ COVERED_BY = {
     "gateway/cli/main.py": "tests/shape/test_commands_documented.py",
     "gateway/cli/options.py": "tests/unit/cli/test_policy_commands.py",
     "gateway/cli/output.py": "tests/unit/cli/test_tokens.py",
+    "gateway/cli/plan_report.py": "tests/unit/cli/test_policy_plan.py",
     "gateway/cli/policy.py": "tests/unit/cli/test_policy_commands.py",
     "gateway/cli/serve.py": "tests/fault/test_start.py",
     "gateway/cli/store.py": "tests/fault/test_store_faults.py",

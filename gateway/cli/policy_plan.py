@@ -1,0 +1,96 @@
+"""``scopegate policy plan``: what a change of policy does, before it is applied."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.options import ConfigOption, JsonOption, config_path
+from gateway.cli.output import fail, plain_errors, print_json
+from gateway.cli.plan_report import plan_facts, print_plan
+from gateway.cli.store_session import open_store
+from gateway.core.plan import plan
+from gateway.core.plan_calls import CallEffects
+from gateway.core.plan_tokens import TokenEffects
+from gateway.core.policy import Policy
+from gateway.core.scope import GrantSet, parse_grants
+from gateway.flow.issuance import MAX_PAGE
+from gateway.observe.recorded_calls import recorded_calls
+from gateway.policy_file.document import DocumentFault
+from gateway.policy_file.load import load_policy
+
+Holdings = dict[str, tuple[GrantSet, int]]
+
+
+def plan_command(
+    old_file: Annotated[Path, typer.Argument(metavar="OLD", help="The policy as it is.", show_default=False)],
+    new_file: Annotated[Path, typer.Argument(metavar="NEW", help="The policy as it shall be.", show_default=False)],
+    store: Annotated[bool, typer.Option("--store", help="Say what each living token of the configured store gains and loses.")] = False,
+    access_log: Annotated[Path | None, typer.Option("--access-log", metavar="FILE", help="Count the recorded calls that would be decided otherwise.")] = None,
+    allow_loss: Annotated[bool, typer.Option("--allow-loss", help="That a token loses access is meant.")] = False,
+    allow_gain: Annotated[bool, typer.Option("--allow-gain", help="That a token gains access is meant.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Say what a change of policy does, before it is applied. Exit 1 if an existing token would lose or gain access, 2 if a policy can't be read."""
+    with plain_errors():
+        old, new = _both(old_file, new_file)
+        difference = plan(old, new)
+        tokens = TokenEffects(difference, old, new) if store else None
+        holdings: Holdings = {}
+        if tokens:
+            asyncio.run(_read_store(config_path(config), tokens, holdings if access_log else None))
+        calls = _read_log(access_log, CallEffects(old, new, holdings)) if access_log else None
+        loses, gains = (bool(tokens.losing), bool(tokens.gaining)) if tokens else (bool(calls and calls.losses), bool(calls and calls.gains))
+        refused = [word for word, found, allowed in (("loss", loses, allow_loss), ("gain", gains, allow_gain)) if found and not allowed]
+        if as_json:
+            print_json({**plan_facts(old, new, difference, tokens, calls), "refused_for": refused})
+        else:
+            print_plan(old, new, difference, tokens, calls, refused)
+        raise typer.Exit(1 if refused else 0)
+
+
+def _both(*files: Path) -> list[Policy]:
+    """The policies, or the faults of all of them."""
+    policies: list[Policy] = []
+    faults: list[str] = []
+    for file in files:
+        try:
+            policies.append(load_policy(file))
+        except DocumentFault as error:
+            faults += [str(fault) for fault in error.faults]
+    if faults:
+        fail(*dict.fromkeys(faults))
+    return policies
+
+
+async def _read_store(config: Path, effects: TokenEffects, holdings: Holdings | None) -> None:
+    """Every token of the store, page by page. ``holdings`` takes what a recorded call may be judged by, of ended tokens too."""
+    shared: dict[tuple[str, ...], GrantSet] = {}
+    async with open_store(config) as issuance:
+        cursor, more = "", True
+        while more:
+            page = await issuance.list(cursor=cursor, limit=MAX_PAGE)
+            now_ms = issuance.now_ms()
+            for record in page.items:
+                effects.add(record, now_ms)
+                if holdings is not None:
+                    grants = shared.get(record.grants) or shared.setdefault(record.grants, parse_grants(record.grants))
+                    holdings[record.id] = (grants, record.created_at)
+            cursor = page.next
+            more = bool(cursor)
+
+
+def _read_log(log: Path, effects: CallEffects) -> CallEffects:
+    try:
+        for number, line in recorded_calls(log):
+            if isinstance(line, str):
+                effects.skip(number, line)
+            else:
+                effects.add(number, line)
+    except OSError as error:
+        fail(f"{log}: the access log can't be read: {error.strerror}")
+    return effects

@@ -1,0 +1,31 @@
+"""Reading an access log back: a line is a call, or it is not one of ours, which is told by its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.core.plan_calls import RecordedCall
+
+LONGEST: Final = 1 << 20  # bytes of a line; the gateway's own are far shorter
+
+
+def recorded_calls(log: Path) -> Iterator[tuple[int, RecordedCall | str]]:
+    """Each line of a log by its number, from 1: the call, or what is wrong with the line. Empty lines are passed over. OSError where the file can't be read."""
+    decode = msgspec.json.Decoder(RecordedCall).decode
+    number = 0
+    with log.open("rb") as lines:
+        while line := lines.readline(LONGEST):
+            number += 1
+            if len(line) == LONGEST and not line.endswith(b"\n"):
+                while line and not line.endswith(b"\n"):
+                    line = lines.readline(LONGEST)
+                yield number, f"longer than {LONGEST >> 20} MiB"
+            elif line.strip():
+                try:
+                    yield number, decode(line)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    yield number, "not a line of the gateway's access log"
