@@ -13,6 +13,7 @@ from gateway.cli.demo import demo_command
 from gateway.cli.doctor import doctor_command
 from gateway.cli.policy import policy_app
 from gateway.cli.policy_plan import plan_command
+from gateway.cli.policy_suggest import suggest_command
 from gateway.cli.scan import scan_command
 from gateway.cli.serve import serve_command
 from gateway.cli.store import store_app
@@ -25,6 +26,7 @@ app.command("doctor")(doctor_command)
 app.command("explain")(explain_command)
 app.command("scan")(scan_command)
 policy_app.command("plan")(plan_command)
+policy_app.command("suggest")(suggest_command)
 app.add_typer(token_app)
 app.add_typer(policy_app)
 app.add_typer(store_app)

@@ -42,6 +42,7 @@ class RecordedCall(msgspec.Struct, gc=False):
     path: str = ""
     code: str = ""
     token_id: str = ""
+    reported: str = ""
 
 
 class CallChange(NamedTuple):
@@ -90,7 +91,8 @@ class CallEffects:
             return
         found = [find_route(policy, path, call.method) for policy in (self._old, self._new)]
         old, new = self._verdicts(call, *found)
-        recorded = call.code if call.code in _BY_POLICY else ALLOW
+        said = call.reported or call.code
+        recorded = said if said in _BY_POLICY else ALLOW
         self.otherwise += old not in {_OPEN, recorded}
         if _OPEN in {old, new}:
             self.open += 1
@@ -112,7 +114,7 @@ class CallEffects:
         held = self._holdings.get(call.token_id)
         if held is not None:
             return _verdict(old, *held, method), _verdict(new, *held, method)
-        return _inferred(call.code, old, new, ask_of(old, method), ask_of(new, method))
+        return _inferred(call.reported or call.code, old, new, ask_of(old, method), ask_of(new, method))
 
 
 def _rule(found: Route | Denial) -> Route | None:
