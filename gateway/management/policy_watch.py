@@ -12,11 +12,12 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 LOG: Final = logging.getLogger("scopegate")
 LOOK_S: Final = 5.0  # also where nothing was told
@@ -35,7 +36,7 @@ async def watch_policy(path: Path, changed: Callable[[], None]) -> None:
             changed()
         folders = _folders(path)
         try:
-            async with aclosing(_looks(folders if watchable else {})) as looks:
+            async with aclosing(_looks(folders if watchable else {}, partial(_concerns, path))) as looks:
                 async for _ in looks:
                     if await _settled(path) != seen or _folders(path) != folders:
                         break  # behind links the folders are others then, too
@@ -44,14 +45,20 @@ async def watch_policy(path: Path, changed: Callable[[], None]) -> None:
             LOG.warning("the policy's folder can't be watched (%s): it is looked at every %g s", type(error).__name__, LOOK_S)
 
 
-async def _looks(folders: Mapping[Path, int]) -> AsyncGenerator[None]:
+async def _looks(folders: Mapping[Path, int], concerns: Callable[[Change, str], bool]) -> AsyncGenerator[None]:
     """When to look: at once after something happened in a folder, and now and then."""
     if not folders:
         await asyncio.sleep(LOOK_S)
         yield None
         return
-    async for _ in awatch(*folders, watch_filter=None, recursive=False, step=50, debounce=200, rust_timeout=int(LOOK_S * 1000), yield_on_timeout=True):
+    async for _ in awatch(*folders, watch_filter=concerns, recursive=False, step=50, debounce=200, rust_timeout=int(LOOK_S * 1000), yield_on_timeout=True):
         yield None
+
+
+def _concerns(path: Path, _: Change, changed: str) -> bool:
+    """Whether it may make the policy another. A log that is written in the same folder does not: it is a file of another name, and no link."""
+    other = Path(changed)
+    return other.name in {path.name, Path(os.path.realpath(path)).name} or other.is_symlink() or not other.is_file()
 
 
 def _folders(path: Path) -> dict[Path, int]:

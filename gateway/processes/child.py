@@ -101,6 +101,7 @@ def start_log(level: int = logging.INFO) -> None:
     """Operators' lines go to standard error; the access log has standard output to itself."""
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=level, force=True)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # its texts may quote what a peer sent
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells of each write in a folder, this log's own too
 
 
 def _refuse(control: socket.socket, why: str) -> None:

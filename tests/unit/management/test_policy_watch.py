@@ -110,6 +110,20 @@ async def test_what_holds_the_same_as_before_is_no_change(watched: Watched) -> N
     await watched.await_quiet()
 
 
+async def test_a_log_in_the_same_folder_makes_nobody_look(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen to fail without the filter: each line that was written led to a look."""
+    log = watched.path.with_name("access.log")
+    log.touch()
+    await watched.await_quiet()
+    looks: list[int] = []
+    monkeypatch.setattr(policy_watch, "_digest", lambda _: looks.append(1) or b"")
+    for number in range(20):
+        with log.open("a") as file:
+            file.write(f"line {number}\n")
+    await watched.await_quiet()
+    assert not looks
+
+
 async def test_a_folder_that_is_replaced_is_found_by_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy_watch, "LOOK_S", 0.2)
     folder = tmp_path / "policies"
