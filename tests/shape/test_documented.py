@@ -10,6 +10,7 @@ import pytest
 
 from gateway.core import forwarding
 from gateway.core.decision import Denial, denied
+from gateway.core.explain import Reasons
 from gateway.core.reason import REASONS
 from gateway.inbound.problem import document
 from gateway.management.problem import MANAGEMENT_REASONS
@@ -59,7 +60,8 @@ def test_every_code_is_in_the_table_of_decisions() -> None:
 def test_the_document_on_the_page_is_what_the_gateway_writes() -> None:
     shown = json.loads(re.findall(r"```json\n(.*?)```", REFUSALS, re.DOTALL)[0])
     denial: Denial = denied("scope_missing", shown["detail"], required_scope="worklogs:manage", granted=("worklogs:view",), missing=("worklogs:manage",))
-    assert shown == document(denial, shown["request_id"])
+    reasons = Reasons("GET, HEAD, POST /4/worklogs", (), denial.granted, denial.missing)
+    assert shown == document(denial, shown["request_id"], reasons)
     assert [name for name in shown if f"`{name}`" not in CODES] == []
 
 

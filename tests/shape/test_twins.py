@@ -15,6 +15,8 @@ COVERED_BY = {
     "gateway/app/data_plane.py": "tests/fault/test_drain_and_reload.py",
     "gateway/app/management.py": "tests/fault/test_stalls.py",
     "gateway/ports.py": "tests/contract/test_store_lookups.py",
+    "gateway/cli/decision.py": "tests/flow/test_explained.py",
+    "gateway/store/decision_stream.py": "tests/contract/test_decision_stream.py",
     "gateway/flow/notices.py": "tests/contract/test_notices.py",
     "gateway/management/usage.py": "tests/flow/test_token_usage.py",
     "gateway/management/webhook.py": "tests/flow/test_webhooks.py",

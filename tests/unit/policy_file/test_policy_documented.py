@@ -14,6 +14,12 @@ from gateway.policy_file.model import PathsModel, PolicyModel, RouteModel, Scope
 
 DOC = (Path(__file__).parents[3] / "docs" / "policy.md").read_text(encoding="utf-8")
 SHOP = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)[0]
+(REPORT,) = re.findall(r"```yaml\n(version: 1\nenforcement: report\n.*?)```", DOC, re.DOTALL)
+CALLED = [
+    *(("GET", f"/v2/{path}") for path in ("orders/4711", "orders/4712", "orders/4713/lines", "stock")),
+    ("POST", "/v2/orders/search"),
+    ("PUT", "/v2/orders/4711"),
+]
 KEYS = [
     *(name for name in PolicyModel.model_fields if name not in {"tokens", "paths"}),
     *(f"tokens.{name}" for name in TokensModel.model_fields),
@@ -59,6 +65,8 @@ def test_command_gives_what_the_page_shows(block: str, tmp_path: Path, monkeypat
     (tmp_path / "policies" / "shop.yaml").write_text(SHOP, encoding="utf-8")
     broken = SHOP.replace("scope: stock, rate", "scope: stok, rate").replace("public: true", "public: yes").replace("was: [warehouse]", "was: [orders]")
     (tmp_path / "policies" / "broken.yaml").write_text(broken, encoding="utf-8")
+    (tmp_path / "policies" / "report.yaml").write_text(REPORT, encoding="utf-8")
+    (tmp_path / "access.log").write_text("".join(f'{{"method": "{method}", "status": 200, "path": "{path}"}}\n' for method, path in CALLED))
     monkeypatch.chdir(tmp_path)
     command, _, shown = block.partition("\n")
     result = CliRunner().invoke(app, command.removeprefix("$ scopegate ").split(), env={"SCOPEGATE_CONFIG": ""})
