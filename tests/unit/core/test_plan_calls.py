@@ -71,6 +71,15 @@ def test_without_the_token_s_record_the_line_tells_what_it_can(request_: str, co
     assert (found.same, found.open, found.changed) == (counted == "same", counted == "open", {})
 
 
+def test_without_the_token_s_record_a_later_since_leaves_a_call_open_and_an_earlier_one_does_not() -> None:
+    later = parse_policy("version: 1\nscopes: {w: {since: 2026-03-01}}\nroutes: [{path: /w, scope: w}]\n", "p.yaml")
+    old = policy()
+    assert judged(call("GET /w"), holdings={}, old=old, new=later).open == 1
+    assert judged(call("GET /w"), holdings={}, old=later, new=old).same == 1
+    assert judged(call("GET /w", "scope_missing"), holdings={}, old=old, new=later).same == 1
+    assert judged(call("GET /w", "scope_missing"), holdings={}, old=later, new=old).open == 1
+
+
 def test_without_the_token_s_record_a_route_that_goes_or_opens_is_certain() -> None:
     old, new = policy("path: /x, scope: w", "path: /y, scope: w"), policy("path: /y, public: true")
     found = judged(call("GET /x"), call("GET /y", "scope_missing"), call("GET /y"), holdings={}, old=old, new=new)

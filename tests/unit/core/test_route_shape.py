@@ -60,6 +60,12 @@ def test_where_case_counts_in_one_policy_a_path_in_other_letters_is_looked_at_to
     assert forms("/Ab", "/aB", True, False) == [("/aB", "/aB")]
 
 
+def test_literals_that_case_alone_tells_apart_are_both_met_by_one_that_ignores_it() -> None:
+    both = Forms(policy("/ab", ignore_case=True), policy("/ab", "/AB", "/Ab/c"))
+    (one,) = both.old.values()
+    assert sorted(shape.parts for shape in both.met_by(one)) == [("AB",), ("ab",)]
+
+
 @settings(max_examples=150, deadline=None)
 @given(policies, policies)
 def test_every_pair_that_meets_is_found(old: Policy, new: Policy) -> None:
