@@ -29,22 +29,22 @@ _MOST: Final = 10**6  # tokens an owner
 _IN_FLIGHT: Final = 64  # requests sent before their answers are read; together shorter than what the gateway lets wait
 
 
-def populate(options: StoreOptions, count: int) -> list[TokenText]:
-    """That many new tokens, of some thousands of owners and with some combinations of grants. CannotMeasure."""
+def populate(options: StoreOptions, count: int, grants: Sequence[tuple[str, ...]] = GRANTS) -> list[TokenText]:
+    """That many new tokens, of some thousands of owners, each with the next of these sets of grants. CannotMeasure."""
     try:
-        return uvloop.run(_populate(options, count))
+        return uvloop.run(_populate(options, count, grants))
     except StoreUnavailable as why:
         raise CannotMeasure(f"the store takes no tokens: {why}") from None
 
 
-async def _populate(options: StoreOptions, count: int) -> list[TokenText]:
+async def _populate(options: StoreOptions, count: int, sets: Sequence[tuple[str, ...]]) -> list[TokenText]:
     made = [make_token("sgt", os.urandom) for _ in range(count)]
     store = Store(options)
     await store.start()
     try:
         async with store.session() as (session, now_ms):
             for number, token in enumerate(made):
-                owner, grants = f"user-{number // TOKENS_AN_OWNER:06}", GRANTS[number % len(GRANTS)]
+                owner, grants = f"user-{number // TOKENS_AN_OWNER:06}", sets[number % len(sets)]
                 draft = TokenDraft(token.id, digest(token.text), f"job {number}", owner, "custom", grants, (), _YEAR_MS, (), "")
                 keys = (store.keys.live(token.id), store.keys.info(token.id), store.keys.ids, store.keys.owner(owner), store.keys.ends)
                 arguments = (_MOST, store.keys.live_prefix, draft.lifetime_ms, *draft_fields(draft))

@@ -6,7 +6,7 @@ Every method of a store port may raise StoreUnavailable; the engine turns it int
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -297,6 +297,10 @@ class TokenRegister(Protocol):
         """Up to ``count`` records from ``cursor`` on, newest first, each with the cursor behind it; the cursor of the next page ("" at the
         end); and the store's time. ValueError where the cursor is not one of ours.
         """
+
+    def every(self) -> AsyncIterator[tuple[list[TokenRecord], int]]:
+        """All records, ended ones too, in large pieces and no order, without what is kept of their use, each piece with the store's time: for who looks at
+        each of them once."""
 
     async def ids_of(self, owner: str) -> list[str]:
         """The ids of all tokens of an owner, ended ones too."""

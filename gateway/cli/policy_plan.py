@@ -17,7 +17,6 @@ from gateway.core.plan_calls import CallEffects
 from gateway.core.plan_tokens import TokenEffects
 from gateway.core.policy import Policy
 from gateway.core.scope import GrantSet, parse_grants
-from gateway.flow.issuance import MAX_PAGE
 from gateway.observe.recorded_calls import recorded_calls
 from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import load_policy
@@ -68,20 +67,16 @@ def _both(*files: Path) -> list[Policy]:
 
 
 async def _read_store(config: Path, effects: TokenEffects, holdings: Holdings | None) -> None:
-    """Every token of the store, page by page. ``holdings`` takes what a recorded call may be judged by, of ended tokens too."""
+    """Every token of the store, piece by piece. ``holdings`` takes what a recorded call may be judged by, of ended tokens too."""
     shared: dict[tuple[str, ...], GrantSet] = {}
     async with open_store(config) as issuance:
-        cursor, more = "", True
-        while more:
-            page = await issuance.list(cursor=cursor, limit=MAX_PAGE)
+        async for records in issuance.every():
             now_ms = issuance.now_ms()
-            for record in page.items:
+            for record in records:
                 effects.add(record, now_ms)
                 if holdings is not None:
                     grants = shared.get(record.grants) or shared.setdefault(record.grants, parse_grants(record.grants))
                     holdings[record.id] = (grants, record.created_at)
-            cursor = page.next
-            more = bool(cursor)
 
 
 def _read_log(log: Path, effects: CallEffects) -> CallEffects:

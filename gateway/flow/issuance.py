@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -291,6 +291,13 @@ class Issuance:
         except StoreUnavailable as why:
             raise StoreUnavailable(str(why), written=why.written or bool(ended)) from why
         return OwnerEnded(ended, min(reaches, key=lambda reach: reach.nodes_confirmed - reach.nodes, default=Reach(0, 0)))
+
+    async def every(self) -> AsyncIterator[list[TokenRecord]]:
+        """All tokens of all owners, ended ones too, in pieces and no order, without what is kept of their use. None is there for who is no admin."""
+        if self._by.principal.admin:
+            async for records, now_ms in self._register.every():
+                self._time.heard(now_ms)
+                yield records
 
     async def list(self, *, state: str | None = None, owner: str | None = None, q: str = "", cursor: str = "", limit: int = 50) -> TokenPage:
         """One page, newest first. ``q`` is looked for in name, owner and description, without case, or is an id.

@@ -94,6 +94,28 @@ def draft_fields(draft: TokenDraft) -> Iterator[str]:
         yield value
 
 
+PLAIN_FIELDS: Final = ("id", "name", "owner", "access", "grants", "policy_scopes", "created_at", "expires_at", "state", "version", "allowed_ips", "description")
+
+
+def read_plain(values: Sequence[bytes]) -> TokenRecord:
+    """The record from an HMGET reply for ``PLAIN_FIELDS``: without when it was regenerated or replaced."""
+    token_id, name, owner, access, grants, scopes, created_at, expires_at, state, version, allowed_ips, description = (value.decode() for value in values)
+    return TokenRecord(
+        id=token_id,
+        name=name,
+        owner=owner,
+        access=access,
+        grants=tuple(grants.split()),
+        policy_scopes=tuple(scopes.split()),
+        created_at=int(created_at),
+        expires_at=int(expires_at),
+        state=state,
+        version=int(version),
+        allowed_ips=tuple(allowed_ips.split()),
+        description=description,
+    )
+
+
 class Use(NamedTuple):
     """What is kept of a token's use beside its record."""
 

@@ -7,7 +7,7 @@ token is never missing from them, and no change from the log. An id leaves the i
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +19,7 @@ from gateway.core.token_text import TOKEN_ID
 from gateway.ports import CURSOR, Changed, TokenDraft
 from gateway.store.audit_log import RedisAuditLog
 from gateway.store.channel import Command
-from gateway.store.records import Use, draft_fields, read_info, read_use, stored_digest
+from gateway.store.records import PLAIN_FIELDS, Use, draft_fields, read_info, read_plain, read_use, stored_digest
 from gateway.store.scripts import CHANGE, CREATE
 from gateway.store.server import Store
 from gateway.store.session import Session
@@ -111,6 +111,16 @@ class RedisTokenRegister:
                     orphans.append(entry[0])
             await self._repair(session, index, orphans, dict(entries), [record for _, record in found])
             return found, _cursor(entries[-1]) if len(entries) == count else "", now_ms
+
+    async def every(self) -> AsyncIterator[tuple[list[TokenRecord], int]]:
+        """All records, ended ones too, without what is kept of their use; and the store's time."""
+        async with self._store.session() as (session, now_ms):
+            await self._rebuild(session)
+            last: Entry | None = None
+            while entries := await _below(session, self._keys.ids, last, _CHUNK):
+                infos = await session.ask(*(("HMGET", self._keys.info(token_id), *PLAIN_FIELDS) for token_id, _ in entries))
+                yield [read_plain(info) for info in infos if info[0] is not None], now_ms
+                last = entries[-1]
 
     async def ids_of(self, owner: str) -> list[str]:
         """The ids of all tokens of an owner, ended ones too. Asks every record, so that no lost index entry saves a token from its end."""
