@@ -139,13 +139,16 @@ def _captured(shape: Shape, method: str, items: list[Placed], shapes: _Shapes) -
     """An operation of another scope whose paths a rule of this shape would take though the document's template does not.
 
     Only forms that are wider than what they stand for can do so: of other templates the document itself says that the more specific one counts.
+    ``**`` is wider by one path, the one that ends before it.
     """
-    if not any(item.form.wider for item in items):
+    before = shape if any(item.form.wider for item in items) else shape[:-1] if shape[-1:] == (REST,) else None
+    if before is None:
         return None
+    alike = ("GET", "HEAD") if method in {"GET", "HEAD"} else (method,)  # a rule that takes GET takes HEAD
     own = {item.scope for item in items} if any(item.operation.security.kind != "none" for item in items) else set()
     for other, methods in shapes.items():
-        if other != shape and _comes_before(shape, other):
-            for item in methods.get(method, ()):
+        if other != shape and _comes_before(before, other):
+            for item in (item for each in alike for item in methods.get(each, ())):
                 if item.scope not in own and (item.operation.security.kind != "none" or own):
                     return item
     return None
