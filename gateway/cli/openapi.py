@@ -86,17 +86,14 @@ def _read(spec: Path, prefix: str | None) -> Specification:
 
 def _write(output: Path, text: str, *, force: bool) -> None:
     """Write a whole file, or leave what is there as it is."""
-    try:
-        if force:
-            scratch = output.with_name(f".{output.name}.new")
-            scratch.write_text(text, "utf-8")
-            scratch.replace(output)
-        else:
-            with output.open("x", encoding="utf-8") as file:
-                file.write(text)
-    except FileExistsError:
+    if not force and output.exists():
         fail(f"{output} is there already: --force replaces it")
+    scratch = output.with_name(f".{output.name}.new")
+    try:
+        scratch.write_text(text, "utf-8")
+        scratch.replace(output)
     except OSError as error:
+        scratch.unlink(missing_ok=True)
         fail(f"{output} can't be written: {error.strerror}")
 
 

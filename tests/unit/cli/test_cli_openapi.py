@@ -63,6 +63,13 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert (refused.exit_code, refused.stderr) == (2, f"{tmp_path / 'none' / 'p.yaml'} can't be written: No such file or directory\n")
 
 
+def test_a_folder_in_the_files_place_is_told_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").mkdir()
+    refused = run("import-openapi", SHOP, "-o", tmp_path / "p.yaml", "--force")
+    assert (refused.exit_code, refused.stderr) == (2, f"{tmp_path / 'p.yaml'} can't be written: Is a directory\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.yaml"]
+
+
 def test_import_as_json_says_what_was_made(tmp_path: Path) -> None:
     facts = json.loads(run("import-openapi", SHOP, "-o", tmp_path / "p.yaml", "--json").stdout)
     never = facts.pop("never")
