@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OPENID := tests/openid/node_modules/.package-lock.json
 
-.PHONY: help demo test screenshots revocation reloads schemathesis check lint types imports format lock bench clean
+.PHONY: help demo test screenshots revocation reloads schemathesis openapi-documents check lint types imports format lock bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,6 +27,9 @@ reloads: .venv/dev.stamp ## a hundred policies swapped in under load, with figur
 
 schemathesis: .venv/dev.stamp ## the management API against its description, for longer than the tests do (EXAMPLES=N a call, SEED=N)
 	@SCHEMATHESIS_EXAMPLES=$(or $(EXAMPLES),1000) SCHEMATHESIS_SEED=$(or $(SEED),1) $(BIN)/python -m pytest -s tests/flow/test_management_schemathesis.py
+
+openapi-documents: .venv/dev.stamp ## GitHub's, Kubernetes' and Stripe's OpenAPI documents, fetched once, through import, check and coverage, with time and memory
+	@$(BIN)/python -m tests.openapi.documents
 
 check: lint types imports ## linter, formatter, strict types, import contract
 
@@ -54,7 +57,7 @@ lock: .venv/run.stamp ## write the locks anew from pyproject.toml
 	@$(BIN)/uv pip compile requirements/bench.in $(LOCK) -o requirements/bench.txt
 
 clean: ## remove the virtual environment and what tests and tools left
-	rm -rf .venv tests/openid/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist data
+	rm -rf .venv tests/openid/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .cache dist data
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gateway.cli.openapi import coverage_command, import_command
 from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import fail, plain_errors, print_json, printable
 from gateway.cli.store_session import open_store
@@ -108,6 +109,10 @@ def explain_(
 def schema(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: ARG001  it is JSON as it is
     """Print the JSON Schema of the policy file."""
     sys.stdout.write(policy_schema())
+
+
+policy_app.command("import-openapi")(import_command)
+policy_app.command("coverage")(coverage_command)
 
 
 def _granted(texts: list[str]) -> GrantSet:

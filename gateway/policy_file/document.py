@@ -58,11 +58,11 @@ class Document(NamedTuple):
     places: dict[Path_, tuple[int, int]]
 
 
-def read_bytes(path: Path) -> bytes:
-    """At most a little over MAX_BYTES of a file. DocumentFault with one plain line if there is no such file or it can't be read."""
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """At most one byte over ``limit`` of a file. DocumentFault with one plain line if there is no such file or it can't be read."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
+            return file.read(limit + 1)
     except FileNotFoundError:
         why = "there is no such file"
     except IsADirectoryError:

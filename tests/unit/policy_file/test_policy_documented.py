@@ -13,13 +13,26 @@ from gateway.policy_file.load import load_policy
 from gateway.policy_file.model import PathsModel, PolicyModel, RouteModel, ScopeModel, TestModel, TokensModel
 
 DOC = (Path(__file__).parents[3] / "docs" / "policy.md").read_text(encoding="utf-8")
-SHOP = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)[0]
-(REPORT,) = re.findall(r"```yaml\n(version: 1\nenforcement: report\n.*?)```", DOC, re.DOTALL)
 CALLED = [
     *(("GET", f"/v2/{path}") for path in ("orders/4711", "orders/4712", "orders/4713/lines", "stock")),
     ("POST", "/v2/orders/search"),
     ("PUT", "/v2/orders/4711"),
 ]
+BLOCKS = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
+SHOP = BLOCKS[0]
+REPORT = next(block for block in BLOCKS if block.startswith("version: 1\nenforcement: report\n"))
+SHOP_API = next(block for block in BLOCKS if block.startswith("openapi:"))
+BROKEN_API = (
+    "openapi: 3.1.0\n"
+    "paths: {/orders: {$ref: parts/orders.yaml}, /stock: {$ref: '#/components/pathItems/stock'}}\n"
+    "components: {pathItems: {stock: {$ref: '#/paths/~1stock'}}}\n"
+)
+# What somebody made of the imported policy.
+CHANGES = {
+    'path: "/v2/orders/{id}", methods: [GET, DELETE]': "path: /v2/stock-takes",
+    "/search, methods: [POST], scope: orders, access: view": "/search, methods: [POST], scope: stock-items",
+    'sku}", methods: [GET, PUT], scope: stock-items': 'sku}", methods: [GET, PUT], public: true',
+}
 KEYS = [
     *(name for name in PolicyModel.model_fields if name not in {"tokens", "paths"}),
     *(f"tokens.{name}" for name in TokensModel.model_fields),
@@ -67,7 +80,13 @@ def test_command_gives_what_the_page_shows(block: str, tmp_path: Path, monkeypat
     (tmp_path / "policies" / "broken.yaml").write_text(broken, encoding="utf-8")
     (tmp_path / "policies" / "report.yaml").write_text(REPORT, encoding="utf-8")
     (tmp_path / "access.log").write_text("".join(f'{{"method": "{method}", "status": 200, "path": "{path}"}}\n' for method, path in CALLED))
+    (tmp_path / "shop-api.yaml").write_text(SHOP_API, encoding="utf-8")
+    (tmp_path / "broken-api.yaml").write_text(BROKEN_API, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    changed = CliRunner().invoke(app, ["policy", "import-openapi", "shop-api.yaml"]).stdout.partition("\ntests:")[0] + "\n"
+    for before, after in CHANGES.items():
+        changed = changed.replace(before, after)
+    (tmp_path / "policies" / "changed.yaml").write_text(changed, encoding="utf-8")
     command, _, shown = block.partition("\n")
     result = CliRunner().invoke(app, command.removeprefix("$ scopegate ").split(), env={"SCOPEGATE_CONFIG": ""})
     assert result.output == shown
