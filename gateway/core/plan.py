@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from gateway.core.authorize import check_grant, find_route
+from gateway.core.decision import Denial
 from gateway.core.path import CanonicalPath
 from gateway.core.policy import Policy
 from gateway.core.route import METHODS, Route
@@ -22,6 +23,9 @@ from gateway.core.scope import ACCESS_NAMES, GrantSet, Scope
 
 WEBSOCKET: Final = "WEBSOCKET"  # told like a method: an upgrade asks for manage where a plain GET asks for view
 ENCODED_SLASH: Final = "with an encoded slash"
+ANY_OTHER: Final = "any other"  # method
+NO_RULE: Final = "that no rule takes"
+NOWHERE: Final = "/{_}" * 70  # a path longer than any template is, of segments that are no literal
 OTHER_CASE: Final = "in other letter case"
 
 
@@ -53,10 +57,10 @@ class Rule(NamedTuple):
 
     def lets(self, method: str, grants: GrantSet, created_ms: int) -> bool:
         """Whether a living token with these grants, made at ``created_ms`` (Unix milliseconds), passes: the decision of the wire."""
+        if self.ask == REPORTED:
+            return True
         if self.route is None or self.ask == REFUSED:
             return False
-        if self.route.report:
-            return True
         name, websocket = as_sent(method)
         return check_grant(self.route, grants, created_ms, name, websocket=websocket) is None
 
@@ -121,10 +125,11 @@ def plan(old: Policy, new: Policy) -> Plan:
     return Plan(tuple(_rules(old, new)), tuple(_changes(old, new)), tuple(_scopes(old, new)), tuple(_policy_settings(old, new)))
 
 
-def ask_of(found: object, method: str) -> Ask:
-    """What a route asks of a request with this method (WEBSOCKET for an upgrade); anything else refuses it."""
+def ask_of(found: Route | Denial | None, method: str, policy: Policy) -> Ask:
+    """What a route asks of a request with this method (WEBSOCKET for an upgrade); anything else refuses it, unless the policy only reports."""
     if not isinstance(found, Route) or found.unmapped:
-        return REFUSED
+        ambiguous = isinstance(found, Denial) and found.reason.code == "path_ambiguous"
+        return REPORTED if policy.report and not ambiguous else REFUSED
     if found.report:
         return REPORTED
     scope = found.scope
@@ -163,6 +168,8 @@ def _changes(old: Policy, new: Policy) -> list[Change]:
     found = _Changes(old, new)
     for one, other in pairs:
         found.compare(one, other, forms.between(one.parts, other.parts))
+    if old.report != new.report:
+        found.note_unmapped()
     return sorted(found.changes(), key=lambda change: (change.shape, change.only, [_place(method) for method in change.methods], change.example))
 
 
@@ -171,7 +178,7 @@ class _Changes:
 
     def __init__(self, old: Policy, new: Policy) -> None:
         self._policies = (old, new)
-        self._terms: dict[int, set[tuple[object, ...]]] = {}  # by the id of a shape, which lives as long as this
+        self._terms: dict[tuple[int, bool], set[tuple[object, ...]]] = {}  # by the id of a shape, which lives as long as this
         self._found: dict[Change, list[str]] = {}
 
     def changes(self) -> Iterator[Change]:
@@ -180,15 +187,15 @@ class _Changes:
 
     def compare(self, one: Shape, other: Shape, forms: Iterable[Form]) -> None:
         """Note where two shapes win, one in each policy, and say different things. A shape without routes stands for no rule at all."""
-        alike = self._terms_of(one)
-        if len(alike) == 1 and alike == self._terms_of(other):
+        alike = self._terms_of(one, self._policies[0])
+        if len(alike) == 1 and alike == self._terms_of(other, self._policies[1]):
             return
         todo = {
             method: (one.routes.get(method), other.routes.get(method))
             for method in (one.routes or other.routes)
             if not (one.routes and other.routes) or method in other.routes
         }
-        todo = {method: routes for method, routes in todo.items() if _terms(routes[0]) != _terms(routes[1])}
+        todo = {method: routes for method, routes in todo.items() if self._differ(*routes)}
         if not todo:
             return
         for form in forms:
@@ -199,11 +206,25 @@ class _Changes:
                 if not todo:
                     return
 
-    def _terms_of(self, shape: Shape) -> set[tuple[object, ...]]:
-        """What the routes of a shape say, which many pairs ask for."""
-        known = self._terms.get(id(shape))
+    def note_unmapped(self) -> None:
+        """Of two policies one only reports what no rule takes: that is no rule's change, and yet all its requests are decided otherwise."""
+        for method in (*METHODS, ANY_OTHER, WEBSOCKET):
+            if any(_winner(policy, NOWHERE, as_sent(method)[0]) for policy in self._policies):
+                continue  # a rule takes every path
+            old, new = (Rule(None, ask_of(None, method, policy)) for policy in self._policies)
+            self._found.setdefault(Change("/**", (), NO_RULE, old, new, (), NOWHERE), []).append(method)
+
+    def _differ(self, old: Route | None, new: Route | None) -> bool:
+        was, now = self._policies
+        return _terms(old, report=was.report) != _terms(new, report=now.report)
+
+    def _terms_of(self, shape: Shape, policy: Policy) -> set[tuple[object, ...]]:
+        """What the routes of a policy's shape say, which many pairs ask for."""
+        key = (id(shape), policy.report)
+        known = self._terms.get(key)
         if known is None:
-            known = self._terms[id(shape)] = {_terms(route) for route in shape.routes.values()} or {()}
+            routes = shape.routes.values() or [None]
+            known = self._terms[key] = {_terms(route, report=policy.report) for route in routes}
         return known
 
     def _compare(self, method: str, routes: tuple[Route | None, Route | None], form: Form) -> bool:
@@ -230,8 +251,8 @@ class _Changes:
 
 def _rule(policy: Policy, route: Route | None, path: str, method: str) -> Rule:
     """What the route that wins for a path asks; it may refuse the path for an encoded slash."""
-    found = find_route(policy, CanonicalPath(path, "", "%2F" in path), as_sent(method)[0]) if route else None
-    return Rule(route, ask_of(found, method))
+    found = find_route(policy, CanonicalPath(path, "", "%2F" in path), as_sent(method)[0]) if route or policy.report else None
+    return Rule(route, ask_of(found, method, policy))
 
 
 def _winner(policy: Policy, path: str, method: str) -> Route | None:
@@ -243,10 +264,10 @@ def _differs_in_case(path: str, template: str) -> bool:
     return any(part != given and part.lower() == given.lower() for part, given in zip(segments(template), segments(path), strict=False))
 
 
-def _terms(route: Route | None) -> tuple[object, ...]:
-    """All that a route says of its requests: routes of equal terms decide alike."""
+def _terms(route: Route | None, *, report: bool) -> tuple[object, ...]:
+    """All that a route of a policy says of its requests: routes of equal terms decide alike. ``report``: the policy only reports what none takes."""
     if route is None or route.unmapped:
-        return ()
+        return (report,)
     scope = (route.scope.id, route.scope.since_ms, frozenset(route.scope.was)) if route.scope else None
     return (scope, route.access, route.report, route.encoded_slash, *_set(route).values())
 
@@ -283,7 +304,7 @@ def _rules(old: Policy, new: Policy) -> list[RuleChange]:
         one, other = before.get(key, none).routes, after.get(key, none).routes
         for method in sorted(one.keys() | other.keys(), key=_place):
             pair = (one.get(method), other.get(method))
-            if None in pair or _terms(pair[0]) != _terms(pair[1]):
+            if None in pair or _terms(pair[0], report=False) != _terms(pair[1], report=False):
                 found.setdefault(pair, []).append(method)
     return [RuleChange(tuple(methods), was, now, _settings(was, now) if was and now else ()) for (was, now), methods in found.items()]
 
@@ -296,8 +317,12 @@ def _scopes(old: Policy, new: Policy) -> Iterator[tuple[Scope | None, Scope | No
 
 
 def _policy_settings(old: Policy, new: Policy) -> Iterator[Setting]:
-    told = ((policy.default_expiry_days, policy.max_expiry_days, policy.max_per_owner, str(policy.ignore_case).lower()) for policy in (old, new))
-    for name, was, now in zip(("tokens.default_expiry_days", "tokens.max_expiry_days", "tokens.max_per_owner", "paths.ignore_case"), *told, strict=True):
+    names = ("tokens.default_expiry_days", "tokens.max_expiry_days", "tokens.max_per_owner", "paths.ignore_case", "enforcement")
+    told = (
+        (policy.default_expiry_days, policy.max_expiry_days, policy.max_per_owner, str(policy.ignore_case).lower(), "report" if policy.report else "enforce")
+        for policy in (old, new)
+    )
+    for name, was, now in zip(names, *told, strict=True):
         if was != now:
             yield Setting(name, str(was), str(now))
 

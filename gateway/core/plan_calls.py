@@ -15,7 +15,7 @@ import msgspec
 from gateway.core.authorize import check_grant, find_route
 from gateway.core.decision import Denial
 from gateway.core.path import canonicalise
-from gateway.core.plan import PUBLIC, REFUSED, WEBSOCKET, Ask, ask_of
+from gateway.core.plan import PUBLIC, REFUSED, REPORTED, WEBSOCKET, Ask, ask_of
 from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.core.scope import GrantSet
@@ -110,22 +110,23 @@ class CallEffects:
     def _verdicts(self, call: RecordedCall, old: Route | Denial, new: Route | Denial) -> tuple[str, str]:
         method = WEBSOCKET if call.status == _SWITCHED else call.method
         if not call.token_id:
-            return tuple(ALLOW if ask_of(found, method) == PUBLIC else "token_missing" for found in (old, new))  # type: ignore[return-value]
+            asks = (ask_of(old, method, self._old), ask_of(new, method, self._new))
+            return tuple(ALLOW if ask in {PUBLIC, REPORTED} else "token_missing" for ask in asks)  # type: ignore[return-value]
         held = self._holdings.get(call.token_id)
         if held is not None:
-            return _verdict(old, *held, method), _verdict(new, *held, method)
-        return _inferred(call.reported or call.code, old, new, ask_of(old, method), ask_of(new, method))
+            return _verdict(old, self._old, *held, method), _verdict(new, self._new, *held, method)
+        return _inferred(call.reported or call.code, old, new, ask_of(old, method, self._old), ask_of(new, method, self._new))
 
 
 def _rule(found: Route | Denial) -> Route | None:
     return found if isinstance(found, Route) else found.route
 
 
-def _verdict(found: Route | Denial, grants: GrantSet, created_ms: int, method: str) -> str:
+def _verdict(found: Route | Denial, policy: Policy, grants: GrantSet, created_ms: int, method: str) -> str:
+    if ask_of(found, method, policy) == REPORTED:
+        return ALLOW
     if isinstance(found, Denial):
         return found.reason.code
-    if found.report:
-        return ALLOW
     websocket = method == WEBSOCKET
     refusal = check_grant(found, grants, created_ms, "GET" if websocket else method, websocket=websocket)
     return refusal.reason.code if refusal else ALLOW

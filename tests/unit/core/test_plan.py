@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.plan import Change, Plan, RuleChange, Setting, plan
+from gateway.core.plan import ANY_OTHER, NO_RULE, REFUSED, REPORTED, Change, Plan, RuleChange, Setting, plan
 from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
@@ -156,7 +156,7 @@ def test_no_gain_and_no_loss_of_any_request_is_missed(old: Policy, new: Policy, 
             verdicts = tuple(verdict(each, path, method, held, born_ms) for each in (old, new))
             if verdicts[0] != verdicts[1]:
                 assert any(
-                    method in change.methods
+                    (method in change.methods or ANY_OTHER in change.methods)
                     and takes(change, path, ignore_case=old.ignore_case or new.ignore_case)
                     and (change.old.lets(method, held, born_ms), change.new.lets(method, held, born_ms)) == verdicts
                     for change in changes
@@ -171,3 +171,12 @@ def test_every_change_of_access_is_true_of_its_example(old: Policy, new: Policy,
             assert (change.old.lets(method, held, born_ms), change.new.lets(method, held, born_ms)) == tuple(
                 verdict(each, change.example, method, held, born_ms) for each in (old, new)
             )
+
+
+def test_from_reporting_to_enforcing_all_that_no_rule_takes_is_decided_otherwise() -> None:
+    """Seen to fail with only the rules compared: nothing would have been told of the paths without one."""
+    difference = plan(policy(head="enforcement: report\n" + HEAD), policy())
+    assert Setting("enforcement", "report", "enforce") in difference.settings
+    (change,) = [change for change in difference.changes if change.only == NO_RULE]
+    assert (change.shape, change.old.ask, change.new.ask) == ("/**", REPORTED, REFUSED)
+    assert {change.old.ask.kind for change in difference.changes} == {"reported"}
