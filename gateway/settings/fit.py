@@ -15,13 +15,11 @@ def check_policy_fits(settings: Settings, policy: Policy) -> list[str]:
     if policy.report and not settings.default_upstream:
         faults.append(f"enforcement: report: what no route maps needs an upstream, and there are several ({known}): set default_upstream")
     for route in policy.routes:
-        if is_under(settings.own_prefix, route.template, ignore_case=policy.ignore_case):
-            faults.append(
-                f"route {route.template} (line {route.line}): what is under {settings.own_prefix} the gateway answers itself: set another own_prefix, or off"
-            )
         if route.unmapped:
             continue
         where = f"route {route.template} (line {route.line})"
+        if is_under(settings.own_prefix, route.template, ignore_case=policy.ignore_case):
+            faults.append(f"{where}: what is under {settings.own_prefix} the gateway answers itself: set another own_prefix, or off")
         if route.upstream and route.upstream not in settings.upstreams:
             faults.append(f"{where}: upstream {route.upstream!r} is not configured: known are {known}")
         elif not route.upstream and not settings.default_upstream:
