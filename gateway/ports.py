@@ -260,6 +260,13 @@ class AuditTrail(Protocol):
         next one. ValueError where the cursor is not one of ours."""
 
 
+class RecordReader(Protocol):
+    """Whole records, one at a time, for who changes nothing."""
+
+    async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
+        """One record, ended ones too, and the store's time."""
+
+
 class TokenRegister(Protocol):
     """Whole records: written by create and change, read by people. An answered change survives a crash of the store's server.
 

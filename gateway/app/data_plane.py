@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from gateway.core.policy import Policy
 from gateway.flow.engine import Engine
+from gateway.flow.own_answers import OwnAnswers
 from gateway.inbound.account import Account
 from gateway.inbound.plane import DataPlane
 from gateway.observe.access_log import AccessLog
@@ -21,6 +22,7 @@ from gateway.settings import Settings
 from gateway.store.connection import StoreOptions
 from gateway.store.decision_stream import RedisDecisionStream
 from gateway.store.limit_store import RedisLimitStore
+from gateway.store.record_reader import RedisRecordReader
 from gateway.store.server import Store
 from gateway.store.token_store import RedisTokenStore
 from gateway.store.usage_ledger import RedisUsageLedger
@@ -38,10 +40,11 @@ class DataPlaneApp:
         self._tokens = RedisTokenStore(self._store, records=settings.cache_records, lease_s=settings.store.lease_ms / 1000, worker=name)
         self._usage = RedisUsageLedger(self._store)
         self._log = AccessLog(settings.access_log)
-        self._engine = Engine(policy, self._tokens, RedisLimitStore(self._store), settings.token_prefix)
+        self._engine = Engine(policy, self._tokens, RedisLimitStore(self._store), settings.token_prefix, settings.own_prefix)
+        own = OwnAnswers(settings, lambda: self._engine.policy, RedisRecordReader(self._store)) if settings.own_prefix else None
         self._decisions = RedisDecisionStream(self._store)
         account = Account(self.counters, self._log, self._usage, self._decisions, Redaction(settings.token_prefix))
-        self._plane = DataPlane(settings, self._engine, self._tokens, account, asyncio.get_running_loop())
+        self._plane = DataPlane(settings, self._engine, self._tokens, account, asyncio.get_running_loop(), own)
         self._tokens.on_change = self._plane.live.changed
         self._tasks: list[asyncio.Task[None]] = []
 

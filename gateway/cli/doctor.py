@@ -22,6 +22,8 @@ from gateway.cli.output import print_json, printable
 from gateway.cli.store_session import open_server
 from gateway.core.finding import Finding, fail, ok, warn
 from gateway.flow.reload import digest_of, load_fitting_policy
+from gateway.openapi.document_process import check_document
+from gateway.openapi.pieces import SpecUnusable
 from gateway.policy_file.advice import advice
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
@@ -59,6 +61,7 @@ async def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     if settings is None:
         return findings
     findings += policy(settings)
+    findings += await asyncio.to_thread(_openapi, settings)
     findings += await asyncio.to_thread(_in_force, settings)
     machine = await asyncio.to_thread(examine_machine, settings, config, environ)
     findings += machine
@@ -92,6 +95,17 @@ def policy(settings: Settings) -> Iterable[Finding]:
     warnings = len(advice(loaded))
     told = warn(check, f"{found}, warnings {warnings}", f"see `scopegate policy check {settings.policy}`") if warnings else ok(check, found)
     return [told, *(warn(check, line, "mean it, or write enforcement: enforce") for line in what_is_open(settings, loaded))]
+
+
+def _openapi(settings: Settings) -> list[Finding]:
+    """Can the API's description be cut down for whoever asks?"""
+    check = "openapi"
+    if settings.openapi is None:
+        return []
+    try:
+        return [ok(check, f"{settings.openapi}: operations {check_document(settings.openapi)}")]
+    except SpecUnusable as why:
+        return [fail(check, str(why), "mend the document, or name another in openapi")]
 
 
 def _in_force(settings: Settings) -> list[Finding]:

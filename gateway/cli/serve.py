@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.cli.options import ConfigOption, config_path
+from gateway.openapi.pieces import SpecUnusable
 from gateway.policy_file.document import DocumentFault
 from gateway.ports import StoreUnavailable
 from gateway.processes.child import start_log
@@ -52,7 +53,7 @@ def run(settings: Settings, ready: Ready, *, hangup_ends: bool = False) -> None:
     """Serve with these settings until told to stop, as ``processes.start.serve``. Exit 2 with a plain line if it can't start, 1 if it was broken off."""
     try:
         finished = serve(settings, ready, hangup_ends=hangup_ends)
-    except (DocumentFault, CannotServe, StoreUnavailable) as fault:
+    except (DocumentFault, SpecUnusable, CannotServe, StoreUnavailable) as fault:
         fail(fault)
     except BrokenPipeError:
         raise  # nobody reads any more: typer ends the command quietly

@@ -26,6 +26,7 @@ class Route:
     ``access`` is the level that the route sets itself, 0 where the method decides. ``upstream`` is a name, "" for the
     configuration's default. ``timeout_s`` and ``max_body`` are None where the configuration's count. ``stream`` lifts the
     limit on the time between two pieces of an answer. ``report`` is True where the route only reports what it would refuse.
+    ``own`` names the answer where the gateway makes it itself (``core.own_routes``).
     """
 
     template: str
@@ -42,6 +43,7 @@ class Route:
     stream: bool = False
     encoded_slash: bool = False
     report: bool = False
+    own: str = ""
     line: int = 0
 
     @property

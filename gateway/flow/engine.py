@@ -3,6 +3,7 @@
 canonical path -> match -> public? -> credential -> token -> route exists? -> method -> grant -> rate limit
 
 A refusal of the match is kept until the token is known, so that without a valid token mapped and unmapped paths answer alike.
+What stands under ``own_prefix`` goes the same way, by the routes that the gateway answers itself.
 The steps up to the credential, and the judgement, are plain functions; the look-up and the limit are awaited.
 """
 
@@ -17,6 +18,7 @@ from gateway.core.authorize import NEVER_FORWARDED, check_grant, check_token, fi
 from gateway.core.client_address import Address
 from gateway.core.credential import BAD_FORM, IN_TARGET, read_bearer
 from gateway.core.decision import Allow, Denial, denied
+from gateway.core.own_routes import own_policy
 from gateway.core.path import CanonicalPath, canonicalise
 from gateway.core.policy import Policy
 from gateway.core.route import Route
@@ -54,8 +56,11 @@ STORE_UNAVAILABLE = denied("store_unavailable", "The token store cannot be used 
 class Engine:
     """Decides requests by one policy, one store. ``policy`` is replaced whole by a reload."""
 
-    def __init__(self, policy: Policy, tokens: TokenStore, limits: LimitStore, token_prefix: str) -> None:
+    def __init__(self, policy: Policy, tokens: TokenStore, limits: LimitStore, token_prefix: str, own_prefix: str = "") -> None:
+        """``own_prefix`` begins and ends with a slash, or is "" where the gateway answers nothing itself."""
         self.policy = policy
+        self._own = own_policy(own_prefix)
+        self._own_prefix = own_prefix or "off"  # with which no path begins
         self._tokens = tokens
         self._limits = limits
         self._prefix = token_prefix
@@ -71,7 +76,7 @@ class Engine:
         path = canonicalise(target)
         if isinstance(path, Denial):
             return path
-        match = find_route(self.policy, path, method)
+        match = find_route(self._own if path.path.startswith(self._own_prefix) else self.policy, path, method)
         if ("%" in target or self._mark in target) and find_in(target, self._prefix):
             return IN_TARGET
         if match.__class__ is Route and match.public:
@@ -92,15 +97,19 @@ class Engine:
         if isinstance(words, str) and known is not None:
             return Opening(path, match, known, digest(words))
         refusal = BAD_FORM if isinstance(words, str) else words
-        verdict = refusal if len(authorizations) > 1 else reported(self.policy, match, refusal)
+        verdict = refusal if len(authorizations) > 1 else reported(self.policy_of(path), match, refusal)
         if isinstance(verdict, Denial):
             return verdict
         return Opening(path, match, "", b"", refusal)
 
+    def policy_of(self, path: CanonicalPath) -> Policy:
+        """By which policy a path is judged."""
+        return self._own if path.path.startswith(self._own_prefix) else self.policy
+
     def judge(self, opening: Opening, record: LiveRecord | None, now_ms: int, method: str, address: Address, *, websocket: bool = False) -> Allow | Denial:
         """The verdict, with the record at hand. ``now_ms`` is the store's time."""
         verdict = self._enforced(opening, record, now_ms, method, address, websocket=websocket)
-        return reported(self.policy, opening.match, verdict) if isinstance(verdict, Denial) else verdict
+        return reported(self.policy_of(opening.path), opening.match, verdict) if isinstance(verdict, Denial) else verdict
 
     def _enforced(self, opening: Opening, record: LiveRecord | None, now_ms: int, method: str, address: Address, *, websocket: bool) -> Allow | Denial:
         match = opening.match
@@ -135,7 +144,7 @@ class Engine:
 
         def found(answer: Lookup | StoreUnavailable) -> None:
             if isinstance(answer, StoreUnavailable):
-                then(reported(self.policy, opening.match, STORE_UNAVAILABLE))
+                then(reported(self.policy_of(opening.path), opening.match, STORE_UNAVAILABLE))
             else:
                 self.store_ms = answer.now_ms
                 then(self.judge(opening, answer.record, answer.now_ms, method, address, websocket=websocket))

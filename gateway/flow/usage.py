@@ -40,7 +40,7 @@ def usage_json(record: TokenRecord, usage: Usage, policy: Policy) -> dict[str, A
             {"route": route, "scope": scope, "access": access, "requests": requests, "last_day": _date(last_day[route, scope, access])}
             for (route, scope, access), requests in by_route.most_common()
         ],
-        "scopes": [{"scope": scope, "view": by_scope[scope, "view"], "manage": by_scope[scope, "manage"]} for scope in sorted(used)],
+        "scopes": [{"scope": scope, "view": by_scope[scope, "view"], "manage": by_scope[scope, "manage"]} for scope in sorted(used) if scope],
         "unused_scopes": [scope for scope in parse_grants(record.grants).levels if not _serves(scope, used, policy)],
         "narrowed_grants": [f"{scope}:{ACCESS_NAMES[used[scope]]}" for scope in policy.scopes if scope in used],
     }

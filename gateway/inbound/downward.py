@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Final
 
@@ -67,6 +69,25 @@ def health_answer(*, head: bool, close: bool, http10: bool) -> bytes:
     """The data port's own health, told to anyone: the process answers."""
     option = b"Connection: close\r\n" if close else b"Connection: keep-alive\r\n" if http10 else b""
     return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nCache-Control: no-store\r\n" + option + b"\r\n" + (b"" if head else b"ok\n")
+
+
+def own_head(length: int, request_id: str, further: bytes, *, close: bool, http10: bool) -> bytes:
+    """The head of an answer in JSON that the gateway makes itself. ``further`` is one more line, or b""."""
+    lines = [
+        "HTTP/1.1 200 OK",
+        f"Date: {formatdate(time.time(), usegmt=True)}",
+        "Content-Type: application/json",
+        f"Content-Length: {length}",
+        "Cache-Control: no-store",
+        f"X-Request-Id: {request_id}",
+    ]
+    if further:
+        lines.append(further.decode("ascii"))
+    if close:
+        lines.append("Connection: close")
+    elif http10:
+        lines.append("Connection: keep-alive")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
 
 class AnswerFraming:

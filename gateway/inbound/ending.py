@@ -137,9 +137,9 @@ class Ending:
         self._framing = None
         self._keep = not close and request is not None and self._may_keep(request)
         record = denial.record
-        soon = record is not None and 0 < record.expires_at - self.plane.engine.store_ms <= SOON_MS
         if record is not None and denial.reason.code in EXPLAINED and self.opening is not None and request is not None:
-            self.reasons = reasons_of(self.plane.engine.policy, self.opening.path, request.method, denial, record.grants)
+            judged_by = self.plane.engine.policy_of(self.opening.path)
+            self.reasons = reasons_of(judged_by, self.opening.path, request.method, denial, record.grants)
         answer = render(
             denial,
             self.request_id,
@@ -147,12 +147,17 @@ class Ending:
             head=request is not None and request.method == "HEAD",
             http10=request is not None and request.http10,
             form=self.plane.settings.errors,
-            further=expiry_line(record.expires_at) if record is not None and soon else b"",
+            further=self._expiry(denial.record),
             reasons=self.reasons,
         )
         self._down = []
         self.client.write(answer)
         self._end()
+
+    def _expiry(self, record: LiveRecord | None) -> bytes:
+        """The line that tells of a token's end in its last days, b"" before."""
+        soon = record is not None and 0 < record.expires_at - self.plane.engine.store_ms <= SOON_MS
+        return expiry_line(record.expires_at) if record is not None and soon else b""
 
     def _may_keep(self, request: GatewayRequest) -> bool:
         """Whether the connection outlives this answer. After a refused upgrade, or a 100 that never came, what comes next may be

@@ -18,6 +18,7 @@ from gateway.core.forwarding import CLAIM, RequestNames, fold, safe_request_id
 from gateway.core.route import METHODS
 from gateway.core.turn import Turn
 from gateway.flow.engine import Engine
+from gateway.flow.own_answers import OwnAnswers
 from gateway.inbound.account import Account
 from gateway.inbound.connection import ClientConnection
 from gateway.inbound.ending import Ending
@@ -42,9 +43,12 @@ class DataPlane:
 
     seven_methods = METHODS
 
-    def __init__(self, settings: Settings, engine: Engine, tokens: TokenStore, account: Account, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, tokens: TokenStore, account: Account, loop: asyncio.AbstractEventLoop, own: OwnAnswers | None = None
+    ) -> None:
         self.settings = settings
         self.engine = engine
+        self.own = own
         self.loop = loop
         self.clock = loop.time
         self.now = loop.time()

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from gateway.core.decision import Allow, Denial, denied
-from gateway.inbound.downward import SOON_MS, AnswerFraming, expiry_line, interim_lines, switch_lines
+from gateway.inbound.downward import SOON_MS, AnswerFraming, expiry_line, interim_lines, own_head, switch_lines
 from gateway.inbound.ending import NEVER, Ending
 from gateway.inbound.tunnel import Tunnel
 from gateway.inbound.upward import own_authorization, request_head
@@ -80,6 +80,9 @@ class Exchange(Ending):
         if route.rate_limit is not None and not self._counted:
             self.plane.spawn(self, self._count(verdict))
             return
+        if route.own:
+            self.plane.spawn(self, self._make_own(verdict))
+            return
         if not self._body_done:
             self._body_limit = route.max_body if route.max_body is not None else self.plane.body_limit
             if self._request().length > self._body_limit:
@@ -126,6 +129,39 @@ class Exchange(Ending):
             self._refuse(verdict)
         else:
             self._fail(_CLOSED_EARLY)
+
+    async def _make_own(self, verdict: Allow) -> None:
+        """Make an answer of the gateway's own, then decide again (G3)."""
+        own, record = self.plane.own, verdict.record
+        assert own is not None and record is not None  # noqa: S101, PT018 - no such route is public, or there without a prefix
+        made = await own.make(verdict.route.own, record)
+        if not self._over:
+            self._decide(partial(self._own_made, made))
+
+    def _own_made(self, made: bytes | Denial, verdict: Allow | Denial) -> None:
+        if self._over:
+            return
+        if isinstance(verdict, Denial):
+            self._refuse(verdict)
+            return
+        self.verdict = verdict
+        if isinstance(made, Denial):
+            self._refuse(made)
+        else:
+            self._answer(made)
+
+    def _answer(self, body: bytes) -> None:
+        """The whole of an answer of the gateway's own: JSON, for its bearer alone."""
+        request = self._request()
+        self.status = 200
+        self._keep = self._may_keep(request)
+        head = own_head(len(body), self.request_id, self._expiry(self.record), close=not self._keep, http10=request.http10)
+        if request.method == "HEAD":
+            self._hand_down([head])
+        else:
+            self.bytes_out = len(body)
+            self._hand_down([head, body])
+        self._end()
 
     # -- send
 

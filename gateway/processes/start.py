@@ -1,7 +1,7 @@
 """From settings to a gateway that runs: all that can be wrong is looked at before any process starts.
 
-The order is the cheapest first: policy, admin key, ports, the embedded server, the store itself. The store is asked here, once, so that a worker
-that is replaced later comes up also while the store is away.
+The order is the cheapest first: policy, the API's description, admin key, ports, the embedded server, the store itself. The store is asked here, once, so
+that a worker that is replaced later comes up also while the store is away.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from gateway.flow.reload import load_fitting_policy
+from gateway.openapi.document_process import check_document
 from gateway.processes.listening import address_of, listen, listen_shared
 from gateway.processes.supervisor import Supervisor
 from gateway.settings import Address, Settings
@@ -38,10 +39,12 @@ def serve(settings: Settings, ready: Ready, *, hangup_ends: bool = False) -> boo
     how its store is reached; ``hangup_ends``: SIGHUP ends it, instead of loading the policy anew. Whether all ended by itself: False where a
     second signal broke it off.
 
-    DocumentFault, CannotServe, StoreUnavailable or OSError with a plain line where it can't start; nothing is left then.
+    DocumentFault, SpecUnusable, CannotServe, StoreUnavailable or OSError with a plain line where it can't start; nothing is left then.
     """
     with contextlib.suppress(_Stopped), _stoppable(), ExitStack() as opened:
         policy = load_fitting_policy(settings)
+        if settings.openapi is not None:
+            check_document(settings.openapi)
         for line in what_is_open(settings, policy):
             LOG.warning("%s", line)
         admin_key = ensure_admin_key(settings)

@@ -206,6 +206,8 @@ class GatewayFile(Section):
     token_prefix: Annotated[str, values.reading(values.token_prefix)] = "sgt"  # noqa: S105  no password
     access_log: Annotated[str, values.reading(values.access_log)] = "stdout"
     drain_timeout: Annotated[int, values.duration("0ms", "24h")] = 25_000
+    own_prefix: Annotated[str, values.reading(values.own_prefix)] = "/.scopegate/"
+    openapi: Annotated[Path | None, values.reading(values.file_path)] = None
     errors: Annotated[str, values.one_of("problem", "tempo")] = "problem"
     cache: CacheSection = CacheSection()
     notices: NoticesSection = NoticesSection()

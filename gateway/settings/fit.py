@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from gateway.core.own_routes import is_under
 from gateway.core.policy import Policy
 from gateway.settings.shape import Settings
 
 
 def check_policy_fits(settings: Settings, policy: Policy) -> list[str]:
     """One line for each route whose upstream is not configured, or which names none where there are several and no default; one where what is not mapped
-    would only be reported, and there is no default to send it to."""
+    would only be reported, and there is no default to send it to; one for each route at a path that the gateway answers itself."""
     faults: list[str] = []
     known = ", ".join(settings.upstreams)
     if policy.report and not settings.default_upstream:
@@ -17,6 +18,8 @@ def check_policy_fits(settings: Settings, policy: Policy) -> list[str]:
         if route.unmapped:
             continue
         where = f"route {route.template} (line {route.line})"
+        if is_under(settings.own_prefix, route.template, ignore_case=policy.ignore_case):
+            faults.append(f"{where}: what is under {settings.own_prefix} the gateway answers itself: set another own_prefix, or off")
         if route.upstream and route.upstream not in settings.upstreams:
             faults.append(f"{where}: upstream {route.upstream!r} is not configured: known are {known}")
         elif not route.upstream and not settings.default_upstream:

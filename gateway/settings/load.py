@@ -152,6 +152,8 @@ def _contradictions(model: GatewayFile) -> Iterator[_Found]:
         yield _Found(("admin", "listen"), "listen: the data plane already listens there: choose another port", (("listen",),))
     if model.store.tls != StoreTlsSection() and not model.store.url.lower().startswith("rediss://"):
         yield _Found(("store", "tls"), "tls: only a rediss:// store is reached by TLS: write rediss:// in store.url, or leave tls out", (("store", "url"),))
+    if model.openapi is not None and not model.own_prefix:
+        yield _Found(("openapi",), "openapi: own_prefix is off, so nobody could ask for it: leave one of the two out", (("own_prefix",),))
     if model.default_upstream is not None and model.default_upstream not in model.upstreams:
         known = ", ".join(model.upstreams)
         yield _Found(("default_upstream",), f"default_upstream: {shown(model.default_upstream)} is no upstream: known are {known}", (("upstreams",),))
@@ -304,6 +306,8 @@ def _settings(model: GatewayFile, secrets: Mapping[str, Secret], admin: AdminSet
         policy_watch=model.policy_watch,
         audit=AuditSettings(model.audit.key_file),
         notices=NoticeSettings(model.notices.url or "", secrets.get(_NOTICES, Secret("")), model.notices.allow_private, model.notices.days),
+        own_prefix=model.own_prefix,
+        openapi=model.openapi,
     )
 
 

@@ -194,6 +194,7 @@ class Settings:
 
     ``default_upstream`` is "" where there are several upstreams and none is chosen. ``access_log`` is "stdout", "off" or a file's path.
     ``errors`` is "problem" or "tempo". ``public_url`` is "" where it is not set, else without a final slash.
+    ``own_prefix`` begins and ends with a slash, "" where it is off; ``openapi`` is the API's description for those who ask there.
     """
 
     listen: Address
@@ -214,3 +215,5 @@ class Settings:
     policy_watch: bool = True
     audit: AuditSettings = AuditSettings()
     notices: NoticeSettings = NoticeSettings()
+    own_prefix: str = ""
+    openapi: Path | None = None

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import BeforeValidator
 
+from gateway.core.path import CanonicalPath, canonicalise
 from gateway.policy_file.document import shown
 from gateway.policy_file.units import duration_ms, size_bytes, truth, whole_number
 from gateway.settings.key_file import KEY_LENGTH, key_of
@@ -333,6 +334,17 @@ def token_prefix(written: str) -> str:
     """What token texts begin with."""
     if not re.match(r"[a-z][a-z0-9]{1,15}\Z", written):
         raise ValueError(f"{shown(written)} is no token prefix: write 2 to 16 small letters and digits, a letter first")
+    return written
+
+
+def own_prefix(written: str) -> str:
+    """A path that begins and ends with a slash, as all canonical paths under it do; "" for ``off``."""
+    if written == "off":
+        return ""
+    path = canonicalise(written)
+    plain = isinstance(path, CanonicalPath) and path.path == written and not path.encoded_slash and not re.search(r"[{}*]", written)
+    if not plain or len(written) < 3 or not written.endswith("/"):
+        raise ValueError(f"{shown(written)} is no prefix: write a path without templates that begins and ends with a slash, as in /.scopegate/, or off")
     return written
 
 

@@ -14,6 +14,8 @@ COVERED_BY = {
     "gateway/__main__.py": "tests/fault/test_start.py",
     "gateway/app/data_plane.py": "tests/fault/test_drain_and_reload.py",
     "gateway/app/management.py": "tests/fault/test_stalls.py",
+    "gateway/openapi/pieces.py": "tests/unit/openapi/test_take_apart.py",
+    "gateway/store/record_reader.py": "tests/flow/test_me.py",
     "gateway/ports.py": "tests/contract/test_store_lookups.py",
     "gateway/cli/decision.py": "tests/flow/test_explained.py",
     "gateway/store/decision_stream.py": "tests/contract/test_decision_stream.py",

@@ -146,4 +146,4 @@ def test_wrong_use_is_two() -> None:
 def test_every_line_is_explained_in_the_docs() -> None:
     page = (ROOT / "docs" / "operations.md").read_text().split("## Running\n")[0]
     told = {name for row in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
-    assert told == {check.replace("upstream api", "upstream NAME") for check in CHECKS} | {"credentials", "store transport"}
+    assert told == {check.replace("upstream api", "upstream NAME") for check in CHECKS} | {"credentials", "openapi", "store transport"}

@@ -43,3 +43,10 @@ def test_several_upstreams_without_a_default_leave_routes_nowhere_to_go(tmp_path
 
 def test_with_one_upstream_routes_need_name_none(tmp_path: Path) -> None:
     assert _misfits(tmp_path, "upstreams: {second: {url: http://b.example}}") == []
+
+
+def test_a_route_that_the_gateway_would_answer_itself_is_told(tmp_path: Path) -> None:
+    one = "upstreams: {second: {url: http://b.example}}\n"
+    assert _misfits(tmp_path, f"own_prefix: /b/\n{one}") == ["route /b (line 5): what is under /b/ the gateway answers itself: set another own_prefix, or off"]
+    assert _misfits(tmp_path, f"own_prefix: /d/\n{one}") == [], "what is left out on purpose is so all the same"
+    assert _misfits(tmp_path, f"own_prefix: off\n{one}") == []

@@ -321,3 +321,9 @@ def test_tls_files_of_the_store_are_read(tmp_path: Path) -> None:
 def test_tls_that_would_not_be_used_as_it_is_written_is_refused(faults: Faults, written: str, line: str) -> None:
     (told,) = faults(f"{written}\n{MINIMAL}")
     assert line in told
+
+
+def test_a_document_that_nobody_could_ask_for_is_a_fault(load: Load, faults: Faults) -> None:
+    one = "upstreams: {a: {url: http://a.example}}\nopenapi: api.json\n"
+    assert (load(one).own_prefix, load(one).openapi) == ("/.scopegate/", Path("api.json"))
+    assert faults(f"{one}own_prefix: off") == ["gateway.yaml:2:10: openapi: own_prefix is off, so nobody could ask for it: leave one of the two out"]

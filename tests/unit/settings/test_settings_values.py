@@ -206,6 +206,17 @@ def test_a_token_prefix_that_would_break_the_text_form_is_refused(text: str) -> 
         values.token_prefix(text)
 
 
+@pytest.mark.parametrize(("text", "prefix"), [("/.scopegate/", "/.scopegate/"), ("/a/b-c/", "/a/b-c/"), ("/%C3%A9/", "/%C3%A9/"), ("off", "")])
+def test_own_prefixes(text: str, prefix: str) -> None:
+    assert values.own_prefix(text) == prefix
+
+
+@pytest.mark.parametrize("text", ["", "/", "//", "/a", "a/", "/{x}/", "/**/", "/a//", "/a/../", "/%61/", "/%c3%a9/", "/a%2Fb/", "/a/?b/", "/é/", "on", "/a b/"])
+def test_an_own_prefix_that_no_canonical_path_begins_with_or_all_do_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no prefix: write a path without templates"):
+        values.own_prefix(text)
+
+
 @pytest.mark.parametrize("text", ["stdout", "off", "logs/access.log", "access.log", "/var/log/x"])
 def test_access_logs(text: str) -> None:
     assert values.access_log(text) == text
