@@ -17,7 +17,7 @@ from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
 from gateway.core.principal import COMMAND, Actor, Principal
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
-from gateway.core.token_text import RandomBytes, digest, make_text, make_token
+from gateway.core.token_text import TOKEN_ID, RandomBytes, digest, make_text, make_token
 from gateway.flow import token_fields as check
 from gateway.flow.token_json import record_json
 from gateway.ports import Changed, Reach, StoreUnavailable, TokenDraft, TokenPage, TokenRegister
@@ -353,7 +353,9 @@ def _refuse_invalid(faults: check.Faults) -> None:
 
 
 def _not_found(token_id: str) -> IssuanceRefused:
-    return IssuanceRefused("not_found", f"There is no token {check.shown(token_id)}.")
+    # What is no id may be a secret that was pasted in its place: it is not repeated.
+    said = f"There is no token {check.shown(token_id)}." if TOKEN_ID.match(token_id) else "There is no such token: an id is 12 letters and digits."
+    return IssuanceRefused("not_found", said)
 
 
 def _speaks_of(record: TokenRecord, q: str, wanted: str) -> bool:

@@ -163,7 +163,9 @@ async def test_pages_and_filters(port: Port) -> None:
     assert [each["token_id"] for each in await told(port, subject="root")] == [ids[1]]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=x", "cursor=7", "cursor=1-99999999999999999999", "unknown=1", "limit=1&limit=2"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "cursor=x", "cursor=7", "cursor=0-0", "cursor=1-99999999999999999999", "unknown=1", "limit=1&limit=2"]
+)
 async def test_a_wrong_query_is_told_by_its_field(port: Port, query: str) -> None:
     answer = await port.ask("GET", f"{AUDIT}?{query}")
     assert answer.status == 422, answer.body
