@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from gateway.core.policy import Policy
 from gateway.core.scope import parse_grants
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
-from gateway.flow.issuance import Issuance
+from gateway.flow.issuance import Issuance, IssuanceRefused
 from gateway.management.callers import Callers
 from gateway.management.guard import ACTOR, PROBLEM_PAGE
 from gateway.management.problem import Problem
@@ -95,6 +95,7 @@ class Pages:
         principal, policy = visitor.session.principal, self._policy()
         facts = {
             "like": like,
+            "owner": like.owner if like is not None and like.owner != principal.subject else "",
             "like_is_live": like is not None and like.state_at(visitor.issuance.now_ms()) in {ACTIVE, SUSPENDED},
             "replaces": "replace" in query,
             "full": like is not None and like.access == "full" and "grants" not in query and not added,
@@ -170,8 +171,11 @@ class Pages:
         return self._page(request, "tokens.html", facts, visitor.session)
 
     async def _seen(self, visitor: Visitor, token_id: str) -> TokenRecord | None:
-        """Another token, where there is one."""
-        return await visitor.issuance.get(token_id) if token_id else None
+        """Another token, where there is one that the visitor may see."""
+        try:
+            return await visitor.issuance.get(token_id) if token_id else None
+        except IssuanceRefused:
+            return None
 
     def _page(self, request: web.Request, template: str, facts: dict[str, Any], session: BrowserSession | None, status: int = 200) -> web.Response:
         principal = None if session is None else session.principal
