@@ -26,7 +26,7 @@ from gateway.management.guard import ACTOR, PROBLEM_PAGE
 from gateway.management.problem import Problem
 from gateway.ports import BrowserSession
 from gateway.ui.first_call import first_calls
-from gateway.ui.token_view import choices, levels_of, moment, unix_ms, view
+from gateway.ui.token_view import choices, days_of, levels_of, moment, unix_ms, view
 
 _HERE: Final = Path(str(files("gateway.ui")))
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -101,7 +101,7 @@ class Pages:
             "full": like is not None and like.access == "full" and "grants" not in query and not added,
             "scopes": choices(policy, None if principal.grants is None else principal.grants.levels, levels, first_calls(policy)),
             "added": [policy.scopes[scope].title for scope in added if scope in policy.scopes],
-            "days": policy.default_expiry_days,
+            "days": policy.default_expiry_days if like is None else days_of(like, policy.max_expiry_days),
             "max_days": policy.max_expiry_days,
             "gateway_url": self._gateway_url,
         }

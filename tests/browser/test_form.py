@@ -170,3 +170,14 @@ def test_an_admins_token_like_anothers_is_that_owners_and_takes_its_place(site: 
     expect(own.get_by_text("Replaced by Theirs again.")).to_be_visible()
     own.goto(f"{site.url}/tokens/new?like={made.id}")
     expect(own.get_by_text("The new token will be one of")).to_have_count(0)
+
+
+def test_a_token_like_another_lasts_as_long_as_that_one(site: Site) -> None:
+    """Seen to fail with the policy's 30 days."""
+    subject = site.subject()
+    made = site.make(subject, "Long", "worklogs:view", expires_in_days=365)
+    page = site.visit(subject)
+    page.goto(f"{site.url}/tokens/new?like={made.id}")
+    expect(page.get_by_label("Expiry")).to_have_value("365")
+    page.goto(f"{site.url}/tokens/new")
+    expect(page.get_by_label("Expiry")).to_have_value("30")
