@@ -120,3 +120,25 @@ def test_the_audit_trail_tells_who_did_what(site: Site) -> None:
     expect(rows).to_have_count(1)
     rows.first.get_by_role("link", name=made.id).click()
     expect(page.get_by_role("heading", name="Traced")).to_be_visible()
+
+
+def test_an_entrys_details_have_room_and_its_request_is_told_in_short_and_copied_whole(site: Site) -> None:
+    """Seen to fail with the whole id in its column, which leaves the details 40 pixels."""
+    subject = site.subject()
+    made = site.make(subject, "Traced", "worklogs", "teams:view", "plans:view")
+    request_id = site.api("GET", f"/audit?token={made.id}", subject="boss", admin=True)["items"][0]["request_id"]
+    page = site.visit(claims={"admin": True})
+    page.goto(f"{site.url}/audit")
+    row = page.locator("#entries tbody tr").filter(has_text=made.id)
+    details = row.locator("td.details")
+    expect(details).to_contain_text("grants: worklogs:manage teams:view plans:view")
+    box = details.bounding_box()
+    assert box
+    assert box["width"] >= 260
+    assert page.evaluate("document.querySelector('.table').scrollWidth - document.querySelector('.table').clientWidth") == 0
+    button = row.get_by_role("button", name=f"Copy request id {request_id}")
+    assert button.inner_text() == f"{request_id[:8]}…"
+    assert button.get_attribute("title") == request_id
+    button.click()
+    expect(button).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == request_id
