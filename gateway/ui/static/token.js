@@ -28,9 +28,11 @@ function showUsage({ days, routes, scopes, unused_scopes: unused, narrowed_grant
     const parts = used ? [used.view && `${used.view.toLocaleString("en")} view`, used.manage && `${used.manage.toLocaleString("en")} manage`].filter(Boolean) : [];
     $("[data-used]", row).textContent = parts.join(", ") || "not used";
   }
-  if (unused.length && narrowed.length) {
+  const viewed = [...document.querySelectorAll("tr[data-access=manage]")].map((row) => row.dataset.scope).filter((scope) => narrowed.includes(`${scope}:view`));
+  if (narrowed.length && (unused.length || viewed.length)) {
+    const needless = [["Not used", unused], ["Only viewed", viewed]].filter(([, scopes]) => scopes.length).map(([how, scopes]) => `${how} in 30 days: ${scopes.map(titleOf).join(", ")}.`);
     const link = make("a", { class: "button", href: like({ grants: narrowed.join(","), replace: 1 }) }, "Narrow it to what was used");
-    $("#unused").replaceChildren(make("p", { class: "hint" }, `Not used in 30 days: ${unused.map(titleOf).join(", ")}. Access can’t be edited; a new token like this can ask for less.`), link);
+    $("#unused").replaceChildren(make("p", { class: "hint" }, `${needless.join(" ")} Access can’t be edited; a new token like this can ask for less.`), link);
   }
 }
 
