@@ -30,7 +30,7 @@ DAY_MS: Final = 86_400_000
 MAX_OVERLAP_S: Final = 7 * 86_400
 MAX_SKEW_MS: Final = 60_000
 MAX_PAGE: Final = 500
-_SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
+SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
 _AT_ONCE: Final = 8  # revokes of one owner
 _ATTEMPTS: Final = 5  # a new id that exists already does not happen by chance
 STATES: Final = (ACTIVE, SUSPENDED, REVOKED, EXPIRED)
@@ -308,7 +308,7 @@ class Issuance:
         _refuse_invalid(faults)
         wanted = q.casefold()
         items: list[TokenRecord] = []
-        for _ in range(_SCANNED // MAX_PAGE):
+        for _ in range(SCANNED // MAX_PAGE):
             try:
                 entries, following, now_ms = await self._register.page(owner=owner, cursor=cursor, count=MAX_PAGE if state or q else limit)
             except ValueError as error:

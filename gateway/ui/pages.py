@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from gateway.core.policy import Policy
 from gateway.core.scope import parse_grants
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
-from gateway.flow.issuance import Issuance, IssuanceRefused
+from gateway.flow.issuance import SCANNED, Issuance, IssuanceRefused
 from gateway.management.callers import Callers
 from gateway.management.guard import ACTOR, PROBLEM_PAGE
 from gateway.management.problem import Problem
@@ -164,6 +164,7 @@ class Pages:
             "tokens": [view(token, now_ms, policy) for token in page.items],
             "asked": asked,
             "filtered": bool(kept),
+            "scanned": f"{SCANNED:,}",
             "all_owners": path == OWNERS,
             "newest": f"{path}?{urlencode(kept)}" if cursor else "",
             "older": f"{path}?{urlencode({**kept, 'cursor': page.next})}" if page.next else "",

@@ -26,7 +26,7 @@ async function load(fresh) {
   cursor = answer.data.next || "";
   older.hidden = !cursor;
   empty.hidden = rows.childElementCount > 0;
-  $("p", empty).textContent = "No entry matches.";
+  $("p", empty).textContent = cursor ? "None among the newest entries; look further." : "No entry matches.";
 }
 
 function row(entry) {
