@@ -30,7 +30,7 @@ DAY_MS: Final = 86_400_000
 MAX_OVERLAP_S: Final = 7 * 86_400
 MAX_SKEW_MS: Final = 60_000
 MAX_PAGE: Final = 500
-_SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
+SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
 _AT_ONCE: Final = 8  # revokes of one owner
 _ATTEMPTS: Final = 5  # a new id that exists already does not happen by chance
 STATES: Final = (ACTIVE, SUSPENDED, REVOKED, EXPIRED)
@@ -153,8 +153,8 @@ class Issuance:
         begin: Begin = _at_once,
     ) -> Issued:
         """A new token. ``full`` is every scope of the policy as it is now, as far as one may grant them; else ``grants`` are SCOPE, SCOPE:view or
-        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``replaces`` is the id of a token whose place it takes:
-        with ``end_replaced`` that one is revoked when the new one is first used. ``begin`` gets the id before the store is changed."""
+        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``replaces`` is the id of a token of the same owner
+        whose place it takes: with ``end_replaced`` that one is revoked when the new one is first used. ``begin`` gets the id before the store is changed."""
         by = self._by.principal
         if by.grants is not None:
             by = replace(by, grants=by.grants.named_now(policy.scopes.values()))
@@ -172,8 +172,8 @@ class Issuance:
             allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
             description=faults.of("description", check.description, description),
         )
-        if replaces is not None and not await self._is_there(replaces):
-            faults.found["replaces"] = f"there is no token {check.shown(replaces)}"
+        if replaces is not None and (wrong := await self._wrong_to_replace(replaces, draft.owner)):
+            faults.found["replaces"] = wrong
         if end_replaced and replaces is None:
             faults.found["end_replaced"] = "needs replaces: name the token that is to end"
         _refuse_invalid(faults)
@@ -308,7 +308,7 @@ class Issuance:
         _refuse_invalid(faults)
         wanted = q.casefold()
         items: list[TokenRecord] = []
-        for _ in range(_SCANNED // MAX_PAGE):
+        for _ in range(SCANNED // MAX_PAGE):
             try:
                 entries, following, now_ms = await self._register.page(owner=owner, cursor=cursor, count=MAX_PAGE if state or q else limit)
             except ValueError as error:
@@ -333,13 +333,14 @@ class Issuance:
             raise _not_found(token_id)
         return changed.record
 
-    async def _is_there(self, token_id: str) -> bool:
-        """Whether there is such a token for the one who asks."""
+    async def _wrong_to_replace(self, token_id: str, owner: str) -> str:
+        """Why a token of this owner ("" where that is not known) may not take that one's place; "" where it may. An owner reads the id of what replaces
+        its token, and may see it: another's must not be there."""
         try:
-            await self.get(token_id)
+            record = await self.get(token_id)
         except IssuanceRefused:
-            return False
-        return True
+            return f"there is no token {check.shown(token_id)}"
+        return "" if not owner or record.owner == owner else f"is a token of {check.shown(record.owner)}: the new one must have the same owner"
 
     async def _may_change(self, token_id: str) -> None:
         """It may change no sooner than it may be seen; an owner never changes, so this can't become wrong meanwhile."""

@@ -112,9 +112,9 @@ class NewToken(Payload):
         BeforeValidator(_text),
         WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_OWNER, "description": "Whom an admin makes it for; else who asks."}),
     ] = None
-    replaces: Annotated[Text | None, BeforeValidator(_text), WithJsonSchema({"type": "string", "description": "The id of a token whose place it takes."})] = (
-        None
-    )
+    replaces: Annotated[
+        Text | None, BeforeValidator(_text), WithJsonSchema({"type": "string", "description": "The id of a token of the same owner, whose place it takes."})
+    ] = None
     end_replaced: Annotated[bool, Field(description="Revoke that token when this one is first used.")] = False
 
 
