@@ -171,6 +171,8 @@ class Issuance:
             lifetime_ms=faults.of("expires_in_days", check.days, days, policy.max_expiry_days) * DAY_MS,
             allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
             description=faults.of("description", check.description, description),
+            replaces=replaces or "",
+            end_replaced=end_replaced,
         )
         if replaces is not None and not await self._is_there(replaces):
             faults.found["replaces"] = f"there is no token {check.shown(replaces)}"
@@ -207,11 +209,7 @@ class Issuance:
         if changed.outcome == "skewed":
             seconds = abs(self._clock_ms() - changed.now_ms) // 1000
             raise IssuanceRefused("clock_skew", f"The clocks of this machine and of the store differ by {seconds} s: set them right.")
-        issued = Issued(self._done(changed, token.id), token.text)
-        if replaces is not None:
-            # The new secret has not been told yet: its first use comes after this.
-            await self._register.replace(replaces, token.id, end=end_replaced, by=self._by)
-        return issued
+        return Issued(self._done(changed, token.id), token.text)
 
     async def get(self, token_id: str) -> TokenRecord:
         """One record, ended ones too. To one who may not see it there is none."""
