@@ -104,6 +104,18 @@ async def test_signing_in_and_out_are_told_and_no_code_or_id(port: Port, store: 
         assert secret not in stored
 
 
+@pytest.mark.parametrize("accept", ["text/html,*/*;q=0.8", "*/*"])
+async def test_a_link_that_was_used_is_told_whoever_comes_with_it(port: Port, accept: str) -> None:
+    """Seen to fail for browsers where the pages render the refusal by themselves."""
+    path = "/sign-in/" + (await port.ask("POST", "/api/v1/sign-in-links", {}, key=user("ana"))).json["url"].rpartition("/")[2]
+    assert (await port.ask("GET", path, key=None, Accept=accept)).status == 200
+    again = await port.ask("GET", path, key=None, Accept=accept)
+    assert (again.status, again.headers["content-type"].partition(";")[0]) == (410, "text/html" if "html" in accept else "application/problem+json")
+    details = {"method": "GET", "route": "/sign-in/{code}", "status": 410, "code": "link_used"}
+    assert [each["details"] for each in await told(port) if each["action"] == "call.refused"] == [details]
+    assert port.counters.management["/sign-in/{code}", "GET", 410, "link_used"] == 1
+
+
 async def test_refused_calls_are_told_with_pattern_and_code(port: Port) -> None:
     """Seen to fail without ``_NOTED``, and with the path instead of the pattern."""
     token_id = (await port.make())["token"]["id"]
