@@ -79,6 +79,7 @@ CALLS: Final = (
     Call("GET", f"{_ONE}/usage", "What a token was used for in the last 30 days", answers.Usage),
     Call("GET", f"{_ONE}/denials", "A token's last refusals, each with its decision", answers.Denials),
     Call("POST", "/api/v1/owners/{owner}/revoke", "End all tokens of one who leaves", answers.OwnerEnded, who=ADMIN, body=payload.Nothing),
+    Call("POST", "/api/v1/owners/revoke", "The same for a subject that no path can hold, or for any", answers.OwnerEnded, who=ADMIN, body=payload.Leaver),
     Call("GET", "/api/v1/scopes", "The policy's scopes, and what the caller may grant", answers.Scopes),
     Call("POST", "/api/v1/explain", "What the gateway would answer to a request, and why", answers.Explained, ("not_found",), body=payload.Question),
     Call("GET", "/api/v1/audit", "The audit trail, newest first", answers.AuditPage, who=ADMIN, query=payload.AuditListing),

@@ -31,6 +31,7 @@ RIGHT: dict[str, Any] = {
     "POST /api/v1/tokens": {"name": "x", "grants": ["worklogs"]},
     "PATCH /api/v1/tokens/{id}": {"name": "y"},
     "POST /api/v1/explain": {"method": "GET", "path": "/worklogs"},
+    "POST /api/v1/owners/revoke": {"owner": "ana"},
 }
 
 
