@@ -73,7 +73,7 @@ CALLS: Final = (
     Call("GET", _ONE, "Show a token", answers.Told),
     Call("PATCH", _ONE, "Rename a token, or describe it", answers.Told, ("immutable",), body=payload.Renaming),
     Call("DELETE", _ONE, "Revoke a token, for good", answers.Ended),
-    Call("POST", f"{_ONE}/regenerate", "Give a token a new secret", answers.Regenerated, _ENDED, body=payload.Regeneration, once=True),
+    Call("POST", f"{_ONE}/regenerate", "Give a token a new secret", answers.Regenerated, ("grant_not_allowed", *_ENDED), body=payload.Regeneration, once=True),
     Call("POST", f"{_ONE}/suspend", "Stop a token until it is resumed", answers.Ended, _ENDED, body=payload.Nothing),
     Call("POST", f"{_ONE}/resume", "Let a suspended token work again", answers.Told, _ENDED, body=payload.Nothing),
     Call("GET", f"{_ONE}/usage", "What a token was used for in the last 30 days", answers.Usage),

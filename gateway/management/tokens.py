@@ -104,7 +104,7 @@ class TokenCalls:
         body = await read_body(request)
         wanted = demand(Regeneration, Checked(body.data, [*body.faults, *wrong_key]))
         async with self._doing("regenerate", key, request) as once:
-            issued = await self._for(request).regenerate(request.match_info["id"], wanted.overlap, begin=once.begin)
+            issued = await self._for(request).regenerate(request.match_info["id"], wanted.overlap, policy=self._policy(), begin=once.begin)
         return self._told_once(issued, 200)
 
     async def suspend(self, request: web.Request) -> web.Response:

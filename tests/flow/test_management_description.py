@@ -102,6 +102,7 @@ async def _clock_skew(caller: Caller, patch: pytest.MonkeyPatch) -> Answer:
 
 
 async def _grant_not_allowed(caller: Caller, _: pytest.MonkeyPatch) -> Answer:
+    caller.id = str((await caller.port.make(owner="ben"))["token"]["id"])
     return await caller.send(key=user_jwt("ben", grants=["worklogs:view"]))
 
 
