@@ -167,7 +167,8 @@ class TokenPage(NamedTuple):
 
 
 class TokenDraft(NamedTuple):
-    """A token to be: all that is known of it before the store gives it its times. ``digest`` is SHA-256 of its text."""
+    """A token to be: all that is known of it before the store gives it its times. ``digest`` is SHA-256 of its text; ``replaces`` is the id of the token
+    whose place it takes, "" for none, which with ``end_replaced`` is revoked when this one is first used."""
 
     id: str
     digest: bytes
@@ -179,6 +180,8 @@ class TokenDraft(NamedTuple):
     lifetime_ms: int
     allowed_ips: tuple[str, ...]
     description: str
+    replaces: str = ""
+    end_replaced: bool = False
 
     def __repr__(self) -> str:
         return f"TokenDraft(id={self.id!r})"
@@ -237,7 +240,8 @@ class TokenRegister(Protocol):
         """Write an entry of the audit log, of what spans several tokens."""
 
     async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int, by: Actor = NOBODY) -> Changed:
-        """Make the token, unless our clock (``clock_ms``, Unix milliseconds) and the store's differ by more than ``max_skew_ms``."""
+        """Make the token, unless our clock (``clock_ms``, Unix milliseconds) and the store's differ by more than ``max_skew_ms``. The record of the one that
+        it replaces says so from the same moment on; where that one is to end, a notice of kind "replacement" comes when the new one is first used."""
 
     async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int, by: Actor = NOBODY) -> Changed:
         """A new secret; the old one works on for ``overlap_ms``, never past the token's expiry."""
@@ -253,9 +257,6 @@ class TokenRegister(Protocol):
 
     async def rename(self, token_id: str, *, name: str | None, description: str | None, by: Actor = NOBODY) -> Changed:
         """Change what people read of it."""
-
-    async def replace(self, token_id: str, new_id: str, *, end: bool, by: Actor = NOBODY) -> Changed:
-        """Say that another token takes this one's place; with ``end`` a notice of kind "replacement" comes when that one is first used."""
 
     async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
         """One record, ended ones too, and the store's time."""

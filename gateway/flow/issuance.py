@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
 from gateway.core.principal import COMMAND, Actor, Principal
+from gateway.core.scope import parse_grants
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
 from gateway.core.token_text import TOKEN_ID, RandomBytes, digest, make_text, make_token
 from gateway.flow import token_fields as check
@@ -171,6 +172,8 @@ class Issuance:
             lifetime_ms=faults.of("expires_in_days", check.days, days, policy.max_expiry_days) * DAY_MS,
             allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
             description=faults.of("description", check.description, description),
+            replaces=replaces or "",
+            end_replaced=end_replaced,
         )
         if replaces is not None and (wrong := await self._wrong_to_replace(replaces, draft.owner)):
             faults.found["replaces"] = wrong
@@ -207,11 +210,7 @@ class Issuance:
         if changed.outcome == "skewed":
             seconds = abs(self._clock_ms() - changed.now_ms) // 1000
             raise IssuanceRefused("clock_skew", f"The clocks of this machine and of the store differ by {seconds} s: set them right.")
-        issued = Issued(self._done(changed, token.id), token.text)
-        if replaces is not None:
-            # The new secret has not been told yet: its first use comes after this.
-            await self._register.replace(replaces, token.id, end=end_replaced, by=self._by)
-        return issued
+        return Issued(self._done(changed, token.id), token.text)
 
     async def get(self, token_id: str) -> TokenRecord:
         """One record, ended ones too. To one who may not see it there is none."""
@@ -232,13 +231,15 @@ class Issuance:
         await self._may_change(token_id)
         return self._done(await self._register.rename(token_id, name=new_name, description=new_description, by=self._by), token_id)
 
-    async def regenerate(self, token_id: str, overlap_s: int = 0, *, begin: Begin = _at_once) -> Issued:
-        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry. ``begin`` gets the id
+    async def regenerate(self, token_id: str, overlap_s: int = 0, *, policy: Policy | None = None, begin: Begin = _at_once) -> Issued:
+        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry. A new secret is as good
+        as a new token, so who could not make the token today gets none; by ``policy`` grants of a scope's former ids count as well. ``begin`` gets the id
         before the store is changed."""
         faults = check.Faults()
         faults.of("overlap", check.within, overlap_s, 0, MAX_OVERLAP_S, "seconds, at most 7 days")
         _refuse_invalid(faults)
-        await self._may_change(token_id)
+        if not self._by.principal.admin:
+            _refuse_beyond(self._by.principal, await self.get(token_id), policy)
         await begin(token_id)
         text = make_text(self._prefix, token_id, self._random)
         changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000, self._by)
@@ -351,6 +352,19 @@ class Issuance:
 def _refuse_invalid(faults: check.Faults) -> None:
     if faults.found:
         raise IssuanceRefused("invalid", "; ".join(f"{field}: {fault}" for field, fault in faults.found.items()), faults.found)
+
+
+def _refuse_beyond(by: Principal, record: TokenRecord, policy: Policy | None) -> None:
+    """IssuanceRefused where the token holds more than ``by`` may grant. A scope that the policy has no more is in no token."""
+    grants = tuple(record.grants)
+    if policy is not None and by.grants is not None:
+        by = replace(by, grants=by.grants.named_now(policy.scopes.values()))
+        grants = tuple(parse_grants(record.grants).named_now(policy.scopes.values()))
+    beyond = by.beyond(grants)
+    if beyond:
+        raise IssuanceRefused(
+            "grant_not_allowed", f"The token holds {', '.join(beyond)}, which you may not grant any more: make a new token with what you may grant."
+        )
 
 
 def _not_found(token_id: str) -> IssuanceRefused:

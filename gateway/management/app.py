@@ -80,6 +80,7 @@ def build_management(
     app.router.add_post(f"{one}/resume", tokens.resume)
     app.router.add_get(AUDIT, AuditCalls(trail).list)
     app.router.add_post("/api/v1/owners/{owner}/revoke", tokens.revoke_owner)
+    app.router.add_post("/api/v1/owners/revoke", tokens.revoke_leaver)
     app.router.add_get("/api/v1/scopes", rules.scopes)
     app.router.add_post("/api/v1/explain", rules.explain)
     app.router.add_post("/oauth2/introspect", oauth.introspect)

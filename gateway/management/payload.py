@@ -144,6 +144,16 @@ class Question(Payload):
     token_id: Annotated[Text | None, BeforeValidator(_text), WithJsonSchema({"type": "string", "description": "Instead of grants."})] = None
 
 
+class Leaver(Payload):
+    """Of POST /owners/revoke."""
+
+    owner: Annotated[
+        Text,
+        AfterValidator(token_fields.owner),
+        WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_OWNER, "description": "Whose tokens."}),
+    ]
+
+
 class Nothing(Payload):
     """Of calls that take no fields."""
 

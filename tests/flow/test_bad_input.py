@@ -246,6 +246,7 @@ async def test_a_body_that_is_no_payload_changes_nothing(
         ("PATCH", f"{TOKENS}/{token_id}"),
         *(("POST", f"{TOKENS}/{token_id}/{what}") for what in ("regenerate", "suspend", "resume")),
         ("POST", "/api/v1/owners/operator/revoke"),
+        ("POST", "/api/v1/owners/revoke"),
         ("POST", "/api/v1/explain"),
         ("POST", "/api/v1/sign-in-links"),
         ("POST", "/api/v1/sign-out"),

@@ -31,6 +31,7 @@ RIGHT: dict[str, Any] = {
     "POST /api/v1/tokens": {"name": "x", "grants": ["worklogs"]},
     "PATCH /api/v1/tokens/{id}": {"name": "y"},
     "POST /api/v1/explain": {"method": "GET", "path": "/worklogs"},
+    "POST /api/v1/owners/revoke": {"owner": "ana"},
 }
 
 
@@ -101,6 +102,7 @@ async def _clock_skew(caller: Caller, patch: pytest.MonkeyPatch) -> Answer:
 
 
 async def _grant_not_allowed(caller: Caller, _: pytest.MonkeyPatch) -> Answer:
+    caller.id = str((await caller.port.make(owner="ben"))["token"]["id"])
     return await caller.send(key=user_jwt("ben", grants=["worklogs:view"]))
 
 

@@ -93,7 +93,7 @@ onAct({
       go: "Revoke all",
       danger: true,
       act: async () => {
-        const answer = await call("POST", `/owners/${encodeURIComponent(owner)}/revoke`, {});
+        const answer = await call("POST", "/owners/revoke", { owner });
         if (!answer.ok) return answer.words;
         await refresh();
         tell(reach(answer.data, `${count(answer.data.revoked.length, "token")} of ${owner} revoked; they have stopped`));
