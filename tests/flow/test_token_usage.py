@@ -11,7 +11,6 @@ import pytest
 
 from gateway.core.token_text import make_text
 from gateway.store.server import Store
-from gateway.store.token_register import RedisTokenRegister
 from tests.flow.management_port import management_port
 from tests.flow.test_callers import ISSUER, user
 from tests.harness.gateway import GatewayProcess
@@ -199,7 +198,8 @@ async def test_a_replaced_tokens_page_opens_whatever_became_of_the_one_in_its_pl
     async with management_port(store, issuers=[ISSUER]) as port:
         made = (await port.make(owner="ana"))["token"]
         other = (await port.make(owner="ben"))["token"]["id"] if by == "another's token" else "0" * 12
-        await RedisTokenRegister(store).replace(made["id"], other, end=False)
+        async with store.session() as (session, _):
+            await session.write(("HSET", store.keys.info(made["id"]), "replaced_by", other))
         link = (await port.ask("POST", "/api/v1/sign-in-links", key=user("ana"))).json["url"]
         cookie = (await port.ask("GET", "/" + link.split("/", 3)[3], key=None)).headers["set-cookie"].split(";")[0]
         page = await port.ask("GET", f"/tokens/{made['id']}", key=None, Cookie=cookie, Accept="text/html")
