@@ -280,25 +280,29 @@ class BrowserSession(NamedTuple):
 
 
 class SessionStore(Protocol):
-    """Who is signed in, and the links with which one can sign in. Ids and codes are kept as their SHA-256 only."""
+    """Who is signed in, and the links with which one can sign in. Ids and codes are kept as their SHA-256 only.
 
-    async def offer(self, code: bytes, session: BrowserSession, lifetime_ms: int) -> None:
+    What begins or ends is in the audit log: either both are written or neither. What ends nothing is not noted.
+    """
+
+    async def offer(self, code: bytes, session: BrowserSession, lifetime_ms: int, entry: AuditEntry) -> None:
         """Keep what a sign-in link leads to; ``code`` is a digest."""
 
-    async def take(self, code: bytes) -> BrowserSession | None:
-        """What a link leads to, once: the second time, and after its time, None."""
+    async def offered(self, code: bytes) -> BrowserSession | None:
+        """What a link leads to that was not used, and whose time has not ended."""
 
-    async def open(self, session_id: bytes, session: BrowserSession) -> None:
-        """Keep a session until its end; ``session_id`` is a digest."""
+    async def open(self, session_id: bytes, session: BrowserSession, entry: AuditEntry, *, link: bytes = b"", before: bytes = b"") -> bool:
+        """Keep a session until its end; ``session_id`` is a digest, as are the code of the link that is used up for it and the id of the session whose place
+        it takes, b"" for none. False, and no session, where the link was used already."""
 
     async def find(self, session_id: bytes) -> BrowserSession | None:
         """A session that has not ended."""
 
-    async def end(self, session_id: bytes) -> None:
-        """End a session."""
+    async def end(self, session_id: bytes, entry: AuditEntry) -> int:
+        """End a session; 0 where there was none. The entry's details get ``ended``."""
 
-    async def end_all(self, subject: str) -> int:
-        """End all sessions of a subject, and the links that were not used; how many sessions there were."""
+    async def end_all(self, subject: str, entry: AuditEntry) -> int:
+        """End all sessions of a subject, and the links that were not used; how many sessions there were. The entry's details get ``ended``."""
 
     async def once(self, name: bytes, lifetime_ms: int) -> bool:
         """Whether nobody has asked this of ``name`` (a digest) in its lifetime: of two at once one is told so."""

@@ -269,26 +269,29 @@ class Issuance:
             raise IssuanceRefused("admin_only", "Only an admin ends the tokens of others.")
         ended: list[TokenRecord] = []
         reaches: list[Reach] = []
-        seen: set[str] = set()
+        states: dict[str, str] = {}
+
+        async def look(token_id: str) -> None:
+            record, now_ms = await self._register.record(token_id)
+            states[token_id] = EXPIRED if record is None else record.state_at(now_ms)
 
         async def end(token_id: str) -> None:
-            record, now_ms = await self._register.record(token_id)
-            state = EXPIRED if record is None else record.state_at(now_ms)
-            if state != EXPIRED:
+            if states[token_id] != EXPIRED:
                 token, reach = await self.revoke(token_id)
                 reaches.append(reach)
-                if state != REVOKED:
+                if states[token_id] != REVOKED:
                     ended.append(token)
 
         try:
-            while new := [token_id for token_id in await self._register.ids_of(owner) if token_id not in seen]:
-                seen.update(new)
-                # Some at a time: with a node that is slow to confirm each may wait for a lease.
-                for begin in range(0, len(new), _AT_ONCE):
-                    outcomes = await asyncio.gather(*map(end, new[begin : begin + _AT_ONCE]), return_exceptions=True)
-                    for fault in (outcome for outcome in outcomes if outcome is not None):
-                        raise fault
-            await self._register.note(AuditEntry("owner.revoke", self._by, owner=owner, details={"tokens": len(ended)}))
+            new = await self._register.ids_of(owner)
+            await _some_at_once(look, new)
+            # Noted first: whatever fails later, it is known who did this. Each end has an entry of its own.
+            living = sum(state in {ACTIVE, SUSPENDED} for state in states.values())
+            await self._register.note(AuditEntry("owner.revoke", self._by, owner=owner, details={"tokens": living}))
+            while new:
+                await _some_at_once(end, new)
+                new = [token_id for token_id in await self._register.ids_of(owner) if token_id not in states]
+                await _some_at_once(look, new)
         except StoreUnavailable as why:
             raise StoreUnavailable(str(why), written=why.written or bool(ended)) from why
         return OwnerEnded(ended, min(reaches, key=lambda reach: reach.nodes_confirmed - reach.nodes, default=Reach(0, 0)))
@@ -347,6 +350,15 @@ class Issuance:
         """It may change no sooner than it may be seen; an owner never changes, so this can't become wrong meanwhile."""
         if not self._by.principal.admin:
             await self.get(token_id)
+
+
+async def _some_at_once(work: Callable[[str], Awaitable[None]], token_ids: Sequence[str]) -> None:
+    """Work on each, some at a time: with a node that is slow to confirm each end may wait for a lease. Those of one time are done before a fault is
+    raised."""
+    for begin in range(0, len(token_ids), _AT_ONCE):
+        for outcome in await asyncio.gather(*map(work, token_ids[begin : begin + _AT_ONCE]), return_exceptions=True):
+            if outcome is not None:
+                raise outcome
 
 
 def _refuse_invalid(faults: check.Faults) -> None:

@@ -33,7 +33,7 @@ from gateway.management.payload import (
     read_query,
 )
 from gateway.management.problem import FieldFault, Problem, json_response
-from gateway.ports import OnceStore
+from gateway.ports import OnceStore, StoreUnavailable
 
 PATH: Final = "/api/v1/tokens"
 
@@ -140,8 +140,11 @@ class TokenCalls:
 
     async def _end_all_of(self, owner: str, request: web.Request) -> web.Response:
         """What both do."""
-        await self._sign_in.leave_everywhere(owner)
-        ended = await self._for(request).revoke_owner(owner)
+        await self._sign_in.leave_everywhere(owner, request[ACTOR])
+        try:
+            ended = await self._for(request).revoke_owner(owner)
+        except StoreUnavailable as why:
+            raise StoreUnavailable(str(why), written=True) from why  # sessions may have ended
         return json_response({"owner": owner, "revoked": [token.id for token in ended.tokens], **ended.reach._asdict()})
 
     @asynccontextmanager

@@ -5,19 +5,17 @@ A handler raises what goes wrong, and the guard has it noted as any other refusa
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import aiohttp_jinja2
 from aiohttp import hdrs, web
 
-from gateway.core.audit import AuditEntry
 from gateway.flow.sign_in import SIGN_IN, SignIn
 from gateway.management.callers import Callers
 from gateway.management.guard import ACTOR, PROBLEM_PAGE, ProblemPage
 from gateway.management.oidc import OpenIdProvider
 from gateway.management.problem import Problem
-from gateway.ports import AuditLog, BrowserSession
+from gateway.ports import BrowserSession
 
 PROVIDER: Final = f"{SIGN_IN}/oidc"
 RETURN: Final = f"{PROVIDER}/callback"
@@ -29,10 +27,9 @@ _NO_SCRIPTS: Final = "default-src 'none'; style-src 'self'; img-src 'self'; font
 class SignInPages:
     """The handlers. ``provider`` is None where none is configured."""
 
-    def __init__(self, sign_in: SignIn, callers: Callers, provider: OpenIdProvider | None, audit: AuditLog) -> None:
+    def __init__(self, sign_in: SignIn, callers: Callers, provider: OpenIdProvider | None) -> None:
         self._sign_in = sign_in
         self._callers = callers
-        self._audit = audit
         self._provider = provider
 
     def add_to(self, app: web.Application) -> None:
@@ -52,10 +49,10 @@ class SignInPages:
 
     async def enter(self, request: web.Request) -> web.StreamResponse:
         """Take a link: the pages open, signed in."""
-        entered = await self._sign_in.enter(request.match_info["code"])
+        entered = await self._sign_in.enter(request.match_info["code"], request[ACTOR], self._callers.session_id(request))
         if entered is None:
             raise Problem("link_used", "A sign-in link works once, within five minutes: ask for a new one.")
-        return await self._onward(request, entered)
+        return self._onward(request, entered)
 
     async def go(self, _: web.Request) -> web.StreamResponse:
         """Send the browser to the provider."""
@@ -71,7 +68,7 @@ class SignInPages:
         if errand is None:
             raise Problem("sign_in_refused", "This answer of the provider is not one that this browser waits for, or it was used already.")
         principal = await self._configured.principal(errand, request.query)
-        response = await self._onward(request, await self._sign_in.admit(principal))
+        response = self._onward(request, await self._sign_in.admit(principal, request[ACTOR], self._callers.session_id(request)))
         self._callers.set_errand(response, "")
         return response
 
@@ -81,16 +78,9 @@ class SignInPages:
             raise Problem("not_found", "No OpenID provider is configured.")
         return self._provider
 
-    async def _onward(self, request: web.Request, entered: tuple[str, BrowserSession]) -> web.StreamResponse:
-        session = entered[1]
-        details = {"embedded_in": session.embedded} if session.embedded else {}
-        actor = replace(request[ACTOR], principal=session.principal)
-        await self._audit.note(AuditEntry("session.sign_in", actor, owner=session.principal.subject, details=details))
-        before = self._callers.session_id(request)
-        if before:
-            await self._sign_in.leave(before)
+    def _onward(self, request: web.Request, entered: tuple[str, BrowserSession]) -> web.StreamResponse:
         # No redirect: after one that another site's page began, the browser would keep the Strict cookie back. The page that it gets instead is ours.
-        response = self._page(request, "signing_in.html", {}, session)
+        response = self._page(request, "signing_in.html", {}, entered[1])
         self._callers.set_cookie(response, *entered)
         return response
 
