@@ -16,7 +16,8 @@ CLIENT: Final = "client"  # an introspection client, or an admin
 
 EVERY: Final = ("request_invalid", "path_ambiguous", "expectation_failed", "host_unknown", "internal_error")
 _CALLED: Final = ("credential_ambiguous", "admin_key_missing", "admin_key_wrong", "jwt_invalid", "keys_unavailable", "store_unavailable")
-_BODY: Final = ("request_timeout", "body_too_large", "media_type_unsupported", "invalid")
+_BODY: Final = ("request_timeout", "body_too_large")
+_JSON: Final = ("media_type_unsupported", "json_invalid", "invalid")  # of a form each of these is form_invalid (RFC 6749 section 5.2)
 _ENDED: Final = ("not_active",)
 
 
@@ -47,7 +48,7 @@ class Call(NamedTuple):
         found += ["client_unknown"] * (self.who == CLIENT)
         if self.body is not None:
             found += _BODY
-            found += ["json_invalid"] * (not self.form)
+            found += ["form_invalid"] if self.form else _JSON
         found += ["invalid"] * (self.query is not None)
         found += ["not_found"] * ("{id}" in self.path)
         found += ["already_done"] * self.once

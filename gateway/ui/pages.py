@@ -17,6 +17,7 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import hdrs, web
 
+from gateway.core.audit import ACTIONS
 from gateway.core.policy import Policy
 from gateway.core.scope import parse_grants
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
@@ -119,7 +120,7 @@ class Pages:
     async def audit(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         """The audit trail, for admins; its entries come from the API."""
         _demand_admin(visitor)
-        return self._page(request, "audit.html", {}, visitor.session)
+        return self._page(request, "audit.html", {"actions": ACTIONS}, visitor.session)
 
     async def signed_out(self, request: web.Request) -> web.StreamResponse:
         """After signing out."""

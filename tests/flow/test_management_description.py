@@ -118,7 +118,7 @@ async def _internal_error(caller: Caller, patch: pytest.MonkeyPatch) -> Answer:
 async def _invalid(caller: Caller, _: pytest.MonkeyPatch) -> Answer:
     if caller.call.query is not None:
         return await caller.send(suffix="?nonsense=1")
-    return await caller.send(body={"nonsense": 1}, **({"raw": b"x=y"} | {"Content_Type": "application/x-www-form-urlencoded"} if caller.call.form else {}))
+    return await caller.send(body={"nonsense": 1})
 
 
 async def _keys_unavailable(caller: Caller, patch: pytest.MonkeyPatch) -> Answer:
@@ -191,6 +191,7 @@ PROVOKED: dict[str, Callable[[Caller, pytest.MonkeyPatch], Awaitable[Answer]]] =
     "clock_skew": _clock_skew,
     "credential_ambiguous": changed(Authorization="Bearer a, Bearer b"),
     "expectation_failed": changed(Expect="more"),
+    "form_invalid": changed(raw=b"x=y", Content_Type="application/x-www-form-urlencoded"),
     "grant_not_allowed": _grant_not_allowed,
     "host_unknown": changed(Host="evil.example"),
     "immutable": changed(body={"grants": []}),
