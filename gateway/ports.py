@@ -200,7 +200,8 @@ class TokenPage(NamedTuple):
 
 
 class TokenDraft(NamedTuple):
-    """A token to be: all that is known of it before the store gives it its times. ``digest`` is SHA-256 of its text."""
+    """A token to be: all that is known of it before the store gives it its times. ``digest`` is SHA-256 of its text; ``replaces`` is the id of the token
+    whose place it takes, "" for none, which with ``end_replaced`` is revoked when this one is first used."""
 
     id: str
     digest: bytes
@@ -212,6 +213,8 @@ class TokenDraft(NamedTuple):
     lifetime_ms: int
     allowed_ips: tuple[str, ...]
     description: str
+    replaces: str = ""
+    end_replaced: bool = False
 
     def __repr__(self) -> str:
         return f"TokenDraft(id={self.id!r})"
@@ -277,7 +280,8 @@ class TokenRegister(Protocol):
         """Write an entry of the audit log, of what spans several tokens."""
 
     async def create(self, draft: TokenDraft, *, max_per_owner: int, clock_ms: int, max_skew_ms: int, by: Actor = NOBODY) -> Changed:
-        """Make the token, unless our clock (``clock_ms``, Unix milliseconds) and the store's differ by more than ``max_skew_ms``."""
+        """Make the token, unless our clock (``clock_ms``, Unix milliseconds) and the store's differ by more than ``max_skew_ms``. The record of the one that
+        it replaces says so from the same moment on; where that one is to end, a notice of kind "replacement" comes when the new one is first used."""
 
     async def regenerate(self, token_id: str, digest: bytes, overlap_ms: int, by: Actor = NOBODY) -> Changed:
         """A new secret; the old one works on for ``overlap_ms``, never past the token's expiry."""
@@ -293,9 +297,6 @@ class TokenRegister(Protocol):
 
     async def rename(self, token_id: str, *, name: str | None, description: str | None, by: Actor = NOBODY) -> Changed:
         """Change what people read of it."""
-
-    async def replace(self, token_id: str, new_id: str, *, end: bool, by: Actor = NOBODY) -> Changed:
-        """Say that another token takes this one's place; with ``end`` a notice of kind "replacement" comes when that one is first used."""
 
     async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
         """One record, ended ones too, and the store's time."""
@@ -323,25 +324,29 @@ class BrowserSession(NamedTuple):
 
 
 class SessionStore(Protocol):
-    """Who is signed in, and the links with which one can sign in. Ids and codes are kept as their SHA-256 only."""
+    """Who is signed in, and the links with which one can sign in. Ids and codes are kept as their SHA-256 only.
 
-    async def offer(self, code: bytes, session: BrowserSession, lifetime_ms: int) -> None:
+    What begins or ends is in the audit log: either both are written or neither. What ends nothing is not noted.
+    """
+
+    async def offer(self, code: bytes, session: BrowserSession, lifetime_ms: int, entry: AuditEntry) -> None:
         """Keep what a sign-in link leads to; ``code`` is a digest."""
 
-    async def take(self, code: bytes) -> BrowserSession | None:
-        """What a link leads to, once: the second time, and after its time, None."""
+    async def offered(self, code: bytes) -> BrowserSession | None:
+        """What a link leads to that was not used, and whose time has not ended."""
 
-    async def open(self, session_id: bytes, session: BrowserSession) -> None:
-        """Keep a session until its end; ``session_id`` is a digest."""
+    async def open(self, session_id: bytes, session: BrowserSession, entry: AuditEntry, *, link: bytes = b"", before: bytes = b"") -> bool:
+        """Keep a session until its end; ``session_id`` is a digest, as are the code of the link that is used up for it and the id of the session whose place
+        it takes, b"" for none. False, and no session, where the link was used already."""
 
     async def find(self, session_id: bytes) -> BrowserSession | None:
         """A session that has not ended."""
 
-    async def end(self, session_id: bytes) -> None:
-        """End a session."""
+    async def end(self, session_id: bytes, entry: AuditEntry) -> int:
+        """End a session; 0 where there was none. The entry's details get ``ended``."""
 
-    async def end_all(self, subject: str) -> int:
-        """End all sessions of a subject, and the links that were not used; how many sessions there were."""
+    async def end_all(self, subject: str, entry: AuditEntry) -> int:
+        """End all sessions of a subject, and the links that were not used; how many sessions there were. The entry's details get ``ended``."""
 
     async def once(self, name: bytes, lifetime_ms: int) -> bool:
         """Whether nobody has asked this of ``name`` (a digest) in its lifetime: of two at once one is told so."""

@@ -88,7 +88,6 @@ class ManagementApp:
             policy=lambda: self._policy,
             counters=self.counters,
             readiness=self._not_ready,
-            audit=audit,
             trail=audit,
             refused=self._backlog.add_refused,
             trusted_proxies=settings.trusted_proxies,
@@ -101,7 +100,7 @@ class ManagementApp:
             overview=overview,
         )
         Pages(issuance, callers, lambda: self._policy, settings.public_url or f"http://{_reachable(settings.listen)}").add_to(app)
-        SignInPages(sign_in, callers, provider, audit).add_to(app)
+        SignInPages(sign_in, callers, provider).add_to(app)
         self._server = ManagementServer(app)
         self._tasks: list[asyncio.Task[None]] = []
 

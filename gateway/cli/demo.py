@@ -21,7 +21,6 @@ import typer
 
 import gateway
 from gateway.cli.serve import fail, run
-from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
 from gateway.flow.issuance import ON_THE_COMMAND_LINE, Issuance, IssuanceRefused, Issued
 from gateway.flow.sign_in import SIGN_IN, SignIn
@@ -31,7 +30,6 @@ from gateway.processes.child import start_log
 from gateway.processes.listening import CannotServe, listen
 from gateway.settings import Address, Settings
 from gateway.settings.load import load_settings
-from gateway.store.audit_log import RedisAuditLog
 from gateway.store.browser_sessions import RedisSessionStore
 from gateway.store.connection import StoreOptions
 from gateway.store.embedded import socket_path
@@ -90,8 +88,7 @@ class Demo:
         try:
             issuance = Issuance(RedisTokenRegister(store), self._settings.token_prefix, by=ON_THE_COMMAND_LINE)
             issued = await issuance.create(name="Demo", policy=self._policy, grants=_GRANTS)
-            code = await SignIn(RedisSessionStore(store)).offer(ON_THE_COMMAND_LINE.principal)
-            await RedisAuditLog(store).note(AuditEntry("link.offer", ON_THE_COMMAND_LINE, owner=ON_THE_COMMAND_LINE.principal.subject))
+            code = await SignIn(RedisSessionStore(store)).offer(ON_THE_COMMAND_LINE.principal, by=ON_THE_COMMAND_LINE)
             return issued, code
         finally:
             await store.close()

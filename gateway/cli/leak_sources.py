@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 _PIECE: Final = 1024 * 1024
+_STDIN: Final = Path("/dev/stdin")
+_DESCRIPTORS: Final = {_STDIN.parent, Path("/dev/fd"), Path("/proc/self/fd")}  # what a shell has opened for us
 
 
 class SourceFault(Exception):
@@ -29,7 +31,9 @@ class Source(NamedTuple):
 
 
 def files_below(path: Path) -> Iterator[Source]:
-    """The path itself if it is a file (or a link to one), else all regular files below it, in the order of their names, git's own folder left out."""
+    """The path itself if it is a file (or a link to one), what is piped in for ``-`` or a descriptor, else all regular files below it, in the order of
+    their names, git's own folder left out."""
+    path = _STDIN if path == Path("-") else path
     try:
         kind = path.stat().st_mode
     except OSError as error:
@@ -38,6 +42,10 @@ def files_below(path: Path) -> Iterator[Source]:
     if not stat.S_ISDIR(kind):
         if stat.S_ISREG(kind):
             yield _file(path)
+        elif stat.S_ISFIFO(kind) and path.parent in _DESCRIPTORS:
+            yield Source(str(path), _pieces(os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+        else:
+            yield Source(str(path), iter(()), fault="it is a pipe or a device: name a file, or - for what is piped in")
         return
     faults: list[OSError] = []
     for folder, folders, names in os.walk(path, onerror=faults.append):
@@ -76,13 +84,18 @@ class GitHistory:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._names: dict[str, str] = {}
+        self._read = 0  # objects
 
     def sources(self) -> Iterator[Source]:
         """Each object once, with the path that a file has where it first shows."""
-        for line in self._lines("rev-list", "--objects", "--all", "--reflog"):
-            object_id, _, name = line.partition(" ")
-            if name:
-                self._names.setdefault(object_id, name)
+        broken = False
+        try:
+            for line in self._lines("rev-list", "--objects", "--all", "--reflog"):
+                object_id, _, name = line.partition(" ")
+                if name:
+                    self._names.setdefault(object_id, name)
+        except SourceFault:  # of some no name is known then; they are read all the same
+            broken = True
         wanted = ("cat-file", "--batch-all-objects", "--unordered", "--batch")
         with self._run(*wanted) as git:
             assert git.stdout is not None  # noqa: S101 - it is a pipe
@@ -97,14 +110,20 @@ class GitHistory:
                 for _ in body:  # whatever was not looked at
                     pass
                 git.stdout.readline()
+                self._read += 1
         self._check(git)
+        if broken:
+            raise self._fault()
 
     def commit_of(self, object_id: str) -> str:
-        """The oldest commit that holds an object, or that it is itself; "" where none does."""
-        found = list(self._lines("log", "--all", "--reflog", "-m", "--format=%H", f"--find-object={object_id}"))
-        if found:
-            return found[-1]
-        return object_id if list(self._lines("cat-file", "-t", object_id)) == ["commit"] else ""
+        """The oldest commit that holds an object, or that it is itself; "" where none does, or the history is broken."""
+        try:
+            found = list(self._lines("log", "--all", "--reflog", "-m", "--format=%H", f"--find-object={object_id}"))
+            if found:
+                return found[-1]
+            return object_id if list(self._lines("cat-file", "-t", object_id)) == ["commit"] else ""
+        except SourceFault:
+            return ""
 
     def _lines(self, *arguments: str) -> Iterator[str]:
         with self._run(*arguments) as git:
@@ -127,7 +146,12 @@ class GitHistory:
 
     def _check(self, git: subprocess.Popen[bytes]) -> None:
         if git.returncode:
-            raise SourceFault(f"{self._folder}: git can't read its history: is it a repository of your own?")
+            raise self._fault()
+
+    def _fault(self) -> SourceFault:
+        if self._read:
+            return SourceFault(f"{self._folder}: git can't read a part of its history (git fsck tells which): what it could read was looked at")
+        return SourceFault(f"{self._folder}: git can't read its history: is it a repository of your own?")
 
 
 def _exactly(stream: IO[bytes], size: int) -> Iterator[bytes]:

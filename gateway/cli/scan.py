@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 
 def scan_command(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.", show_default=False)],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders; - for what is piped in.", show_default=False)],
     git: Annotated[bool, typer.Option("--git", help="Each PATH is a git repository: look through its whole history instead.")] = False,
     revoke: Annotated[bool, typer.Option("--revoke", help="Revoke the tokens that are found, in the configured store.")] = False,
     prefix: Annotated[str | None, typer.Option("--prefix", metavar="P", help="What tokens begin with; else the configuration's token_prefix.")] = None,
@@ -55,7 +55,7 @@ def scan_command(
         findings: list[Finding] = []
         for path in paths:
             try:
-                findings += _in_history(path, prefix) if git else _in_files(path, prefix, faults)
+                findings += _in_history(path, prefix, faults) if git else _in_files(path, prefix, faults)
             except SourceFault as fault:
                 faults.append(str(fault))
         outcomes = asyncio.run(_revoke(settings, findings)) if revoke and findings and settings is not None else {}
@@ -93,9 +93,14 @@ def _in_files(path: Path, prefix: str, faults: list[str]) -> Iterator[Finding]:
             faults.append(f"{source.path}: it can't be read ({os.strerror(error.errno or 0).lower()})")
 
 
-def _in_history(folder: Path, prefix: str) -> list[Finding]:
+def _in_history(folder: Path, prefix: str, faults: list[str]) -> list[Finding]:
     history = GitHistory(folder)
-    found = [(source, finding) for source in history.sources() for finding in _in_source(source, prefix)]
+    found: list[tuple[Source, Finding]] = []
+    try:
+        for source in history.sources():
+            found += [(source, finding) for finding in _in_source(source, prefix)]
+    except SourceFault as fault:  # what was found before counts
+        faults.append(str(fault))
     return sorted(finding._replace(commit=history.commit_of(source.object_id)) for source, finding in found)
 
 

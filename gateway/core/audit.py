@@ -20,13 +20,17 @@ from typing import Any, Final, NamedTuple
 
 from gateway.core.principal import Actor
 
+ACTIONS: Final = (
+    *("token.create", "token.regenerate", "token.revoke", "token.suspend", "token.resume", "token.rename", "token.reuse"),
+    *("owner.revoke", "session.sign_in", "session.sign_out", "link.offer", "policy.reload", "call.refused", "store.adopt"),
+)
 _TOKEN: Final = re.compile(r"([a-z][a-z0-9]{1,15}_[0-9A-Za-z]{12})_[0-9A-Za-z]{20,}")
 _JWT: Final = re.compile(r"eyJ[0-9A-Za-z_-]+\.[0-9A-Za-z_-]*(?:\.[0-9A-Za-z_-]*)*")
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Something that somebody did. ``details`` never hold a secret; what looks like a token or a JWT is cut out of every text all the same."""
+    """Something that somebody did: one of ACTIONS. ``details`` never hold a secret; what looks like a token or a JWT is cut out of every text all the same."""
 
     action: str
     actor: Actor

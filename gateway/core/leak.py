@@ -29,7 +29,7 @@ def find_leaks(pieces: Iterable[bytes], prefix: str) -> Iterator[Leak]:
     form = re.compile(b"(?=(%b[0-9A-Za-z]{%d}_[0-9A-Za-z]{%d}))" % (re.escape(mark), ID_LENGTH, SECRET_LENGTH + CHECKSUM_LENGTH))
     kept, line = b"", 1  # kept: the end of what came, too short for a token; line: that of its first byte
     for piece in pieces:
-        data = kept + piece
+        data = kept + piece.replace(b"\0", b"")  # a text in UTF-16 is one in ASCII, but for these
         if mark in data:
             counted, upto = line, 0
             for match in form.finditer(data):

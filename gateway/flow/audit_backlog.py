@@ -1,8 +1,8 @@
 """What is noted in the audit log without anybody waiting for it: a new policy, and refused calls.
 
 A refusal is answered at once, whether or not the store is there, so its entry is written afterwards, and again until the store has taken it. A flood of refused
-calls must not fill the store: of each minute some are noted, and then one entry that counts the rest. Callers that proved who they are and those that
-did not are counted apart, so that a flood of strangers hides nobody.
+calls must not fill the store: of each minute some are noted, and then one entry that counts the rest. Each caller that proved who it is is counted by
+itself, and all others together, so that neither a flood of strangers nor one of a single user hides anybody.
 """
 
 from __future__ import annotations
@@ -15,23 +15,30 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.core.audit import AuditEntry
-from gateway.core.principal import ON_ITS_OWN
+from gateway.core.principal import ON_ITS_OWN, Actor, Principal
 from gateway.ports import AuditLog, StoreUnavailable
 
 LOG: Final = logging.getLogger("scopegate")
 REFUSED: Final = "call.refused"
-A_MINUTE: Final = 30  # refused calls that are noted one by one, of each of the two kinds
+A_MINUTE: Final = 30  # refused calls that are noted one by one, of each caller
+CALLERS: Final = 24  # that are counted by themselves in a minute, those beyond together: all that is noted in it may wait for the store
 _MINUTE_S: Final = 60.0
 _WAITING: Final = 1000  # entries that wait for the store
 _AGAIN_S: Final = 0.5
 _LOOK_S: Final = 1.0
 
 
-class _Minute:
-    """One kind of caller: how many refused calls were noted since ``began``, and how many were only counted."""
+Caller = tuple[str, bool]  # subject, and whether it is an admin: one and a user may have one name
+_STRANGERS: Final[Caller] = ("", False)
+_BEYOND: Final[Caller] = ("", True)
 
-    def __init__(self) -> None:
-        self.began = float("-inf")
+
+class _Minute:
+    """A caller's: how many refused calls were noted since ``began``, and how many were only counted. ``actor`` is whom the count is told of."""
+
+    def __init__(self, began: float, actor: Actor) -> None:
+        self.began = began
+        self.actor = actor
         self.noted = 0
         self.more = 0
 
@@ -44,7 +51,7 @@ class AuditBacklog:
         self._clock_s = clock_s
         self._entries: deque[AuditEntry] = deque()
         self._some = asyncio.Event()
-        self._minutes = {True: _Minute(), False: _Minute()}
+        self._minutes: dict[Caller, _Minute] = {}
         self._dropped = 0
 
     def add(self, entry: AuditEntry) -> None:
@@ -58,14 +65,20 @@ class AuditBacklog:
     def add_refused(self, entry: AuditEntry) -> None:
         """The same for a refused call, if not too many have been noted this minute: then it is only counted."""
         self._look()
-        minute = self._minutes[bool(entry.actor.principal.subject)]
-        if self._clock_s() - minute.began >= _MINUTE_S:
-            minute.began, minute.noted = self._clock_s(), 0
+        minute = self._minute(entry.actor.principal)
         if minute.noted < A_MINUTE:
             minute.noted += 1
             self.add(entry)
         else:
             minute.more += 1
+
+    def _minute(self, principal: Principal) -> _Minute:
+        caller = (principal.subject, principal.admin) if principal.subject else _STRANGERS
+        if caller not in self._minutes and caller != _STRANGERS and len(self._minutes.keys() - {_STRANGERS, _BEYOND}) >= CALLERS:
+            caller = _BEYOND
+        if caller not in self._minutes:
+            self._minutes[caller] = _Minute(self._clock_s(), Actor(principal) if caller[0] else ON_ITS_OWN)
+        return self._minutes[caller]
 
     async def run(self) -> None:
         """Write entries as they come."""
@@ -101,7 +114,10 @@ class AuditBacklog:
 
     def _look(self, *, at_once: bool = False) -> None:
         """Note how many were only counted, once their minute is over."""
-        for proved, minute in self._minutes.items():
-            if minute.more and (at_once or self._clock_s() - minute.began >= _MINUTE_S):
-                self.add(AuditEntry(REFUSED, ON_ITS_OWN, details={"more": minute.more, "callers": "known" if proved else "unknown"}))
+        for caller, minute in list(self._minutes.items()):
+            is_over = self._clock_s() - minute.began >= _MINUTE_S
+            if minute.more and (at_once or is_over):
+                self.add(AuditEntry(REFUSED, minute.actor, details={"more": minute.more, "callers": "unknown" if caller == _STRANGERS else "known"}))
                 minute.more = 0
+            if is_over:
+                del self._minutes[caller]

@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 from gateway.core.audit import AuditEntry
 from gateway.core.policy import Policy
 from gateway.core.principal import COMMAND, Actor, Principal
+from gateway.core.scope import parse_grants
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
-from gateway.core.token_text import RandomBytes, digest, make_text, make_token
+from gateway.core.token_text import TOKEN_ID, RandomBytes, digest, make_text, make_token
 from gateway.flow import token_fields as check
 from gateway.flow.token_json import record_json
 from gateway.ports import Changed, Reach, StoreUnavailable, TokenDraft, TokenPage, TokenRegister
@@ -30,7 +31,7 @@ DAY_MS: Final = 86_400_000
 MAX_OVERLAP_S: Final = 7 * 86_400
 MAX_SKEW_MS: Final = 60_000
 MAX_PAGE: Final = 500
-_SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
+SCANNED: Final = 10_000  # records looked at for one page: with a rare filter a page may be short, even empty, and yet have a next one
 _AT_ONCE: Final = 8  # revokes of one owner
 _ATTEMPTS: Final = 5  # a new id that exists already does not happen by chance
 STATES: Final = (ACTIVE, SUSPENDED, REVOKED, EXPIRED)
@@ -153,8 +154,8 @@ class Issuance:
         begin: Begin = _at_once,
     ) -> Issued:
         """A new token. ``full`` is every scope of the policy as it is now, as far as one may grant them; else ``grants`` are SCOPE, SCOPE:view or
-        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``replaces`` is the id of a token whose place it takes:
-        with ``end_replaced`` that one is revoked when the new one is first used. ``begin`` gets the id before the store is changed."""
+        SCOPE:manage. ``owner`` is another than who asks, where an admin makes it for somebody. ``replaces`` is the id of a token of the same owner
+        whose place it takes: with ``end_replaced`` that one is revoked when the new one is first used. ``begin`` gets the id before the store is changed."""
         by = self._by.principal
         if by.grants is not None:
             by = replace(by, grants=by.grants.named_now(policy.scopes.values()))
@@ -171,9 +172,11 @@ class Issuance:
             lifetime_ms=faults.of("expires_in_days", check.days, days, policy.max_expiry_days) * DAY_MS,
             allowed_ips=faults.of("allowed_ips", check.networks, allowed_ips),
             description=faults.of("description", check.description, description),
+            replaces=replaces or "",
+            end_replaced=end_replaced,
         )
-        if replaces is not None and not await self._is_there(replaces):
-            faults.found["replaces"] = f"there is no token {check.shown(replaces)}"
+        if replaces is not None and (wrong := await self._wrong_to_replace(replaces, draft.owner)):
+            faults.found["replaces"] = wrong
         if end_replaced and replaces is None:
             faults.found["end_replaced"] = "needs replaces: name the token that is to end"
         _refuse_invalid(faults)
@@ -207,11 +210,7 @@ class Issuance:
         if changed.outcome == "skewed":
             seconds = abs(self._clock_ms() - changed.now_ms) // 1000
             raise IssuanceRefused("clock_skew", f"The clocks of this machine and of the store differ by {seconds} s: set them right.")
-        issued = Issued(self._done(changed, token.id), token.text)
-        if replaces is not None:
-            # The new secret has not been told yet: its first use comes after this.
-            await self._register.replace(replaces, token.id, end=end_replaced, by=self._by)
-        return issued
+        return Issued(self._done(changed, token.id), token.text)
 
     async def get(self, token_id: str) -> TokenRecord:
         """One record, ended ones too. To one who may not see it there is none."""
@@ -232,13 +231,15 @@ class Issuance:
         await self._may_change(token_id)
         return self._done(await self._register.rename(token_id, name=new_name, description=new_description, by=self._by), token_id)
 
-    async def regenerate(self, token_id: str, overlap_s: int = 0, *, begin: Begin = _at_once) -> Issued:
-        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry. ``begin`` gets the id
+    async def regenerate(self, token_id: str, overlap_s: int = 0, *, policy: Policy | None = None, begin: Begin = _at_once) -> Issued:
+        """A new secret for the same token. The old one works on for ``overlap_s`` seconds, at most 7 days, never past the expiry. A new secret is as good
+        as a new token, so who could not make the token today gets none; by ``policy`` grants of a scope's former ids count as well. ``begin`` gets the id
         before the store is changed."""
         faults = check.Faults()
         faults.of("overlap", check.within, overlap_s, 0, MAX_OVERLAP_S, "seconds, at most 7 days")
         _refuse_invalid(faults)
-        await self._may_change(token_id)
+        if not self._by.principal.admin:
+            _refuse_beyond(self._by.principal, await self.get(token_id), policy)
         await begin(token_id)
         text = make_text(self._prefix, token_id, self._random)
         changed = await self._register.regenerate(token_id, digest(text), overlap_s * 1000, self._by)
@@ -268,26 +269,29 @@ class Issuance:
             raise IssuanceRefused("admin_only", "Only an admin ends the tokens of others.")
         ended: list[TokenRecord] = []
         reaches: list[Reach] = []
-        seen: set[str] = set()
+        states: dict[str, str] = {}
+
+        async def look(token_id: str) -> None:
+            record, now_ms = await self._register.record(token_id)
+            states[token_id] = EXPIRED if record is None else record.state_at(now_ms)
 
         async def end(token_id: str) -> None:
-            record, now_ms = await self._register.record(token_id)
-            state = EXPIRED if record is None else record.state_at(now_ms)
-            if state != EXPIRED:
+            if states[token_id] != EXPIRED:
                 token, reach = await self.revoke(token_id)
                 reaches.append(reach)
-                if state != REVOKED:
+                if states[token_id] != REVOKED:
                     ended.append(token)
 
         try:
-            while new := [token_id for token_id in await self._register.ids_of(owner) if token_id not in seen]:
-                seen.update(new)
-                # Some at a time: with a node that is slow to confirm each may wait for a lease.
-                for begin in range(0, len(new), _AT_ONCE):
-                    outcomes = await asyncio.gather(*map(end, new[begin : begin + _AT_ONCE]), return_exceptions=True)
-                    for fault in (outcome for outcome in outcomes if outcome is not None):
-                        raise fault
-            await self._register.note(AuditEntry("owner.revoke", self._by, owner=owner, details={"tokens": len(ended)}))
+            new = await self._register.ids_of(owner)
+            await _some_at_once(look, new)
+            # Noted first: whatever fails later, it is known who did this. Each end has an entry of its own.
+            living = sum(state in {ACTIVE, SUSPENDED} for state in states.values())
+            await self._register.note(AuditEntry("owner.revoke", self._by, owner=owner, details={"tokens": living}))
+            while new:
+                await _some_at_once(end, new)
+                new = [token_id for token_id in await self._register.ids_of(owner) if token_id not in states]
+                await _some_at_once(look, new)
         except StoreUnavailable as why:
             raise StoreUnavailable(str(why), written=why.written or bool(ended)) from why
         return OwnerEnded(ended, min(reaches, key=lambda reach: reach.nodes_confirmed - reach.nodes, default=Reach(0, 0)))
@@ -315,7 +319,7 @@ class Issuance:
         _refuse_invalid(faults)
         wanted = q.casefold()
         items: list[TokenRecord] = []
-        for _ in range(_SCANNED // MAX_PAGE):
+        for _ in range(SCANNED // MAX_PAGE):
             try:
                 entries, following, now_ms = await self._register.page(owner=owner, cursor=cursor, count=MAX_PAGE if state or q else limit)
             except ValueError as error:
@@ -340,13 +344,14 @@ class Issuance:
             raise _not_found(token_id)
         return changed.record
 
-    async def _is_there(self, token_id: str) -> bool:
-        """Whether there is such a token for the one who asks."""
+    async def _wrong_to_replace(self, token_id: str, owner: str) -> str:
+        """Why a token of this owner ("" where that is not known) may not take that one's place; "" where it may. An owner reads the id of what replaces
+        its token, and may see it: another's must not be there."""
         try:
-            await self.get(token_id)
+            record = await self.get(token_id)
         except IssuanceRefused:
-            return False
-        return True
+            return f"there is no token {check.shown(token_id)}"
+        return "" if not owner or record.owner == owner else f"is a token of {check.shown(record.owner)}: the new one must have the same owner"
 
     async def _may_change(self, token_id: str) -> None:
         """It may change no sooner than it may be seen; an owner never changes, so this can't become wrong meanwhile."""
@@ -354,13 +359,37 @@ class Issuance:
             await self.get(token_id)
 
 
+async def _some_at_once(work: Callable[[str], Awaitable[None]], token_ids: Sequence[str]) -> None:
+    """Work on each, some at a time: with a node that is slow to confirm each end may wait for a lease. Those of one time are done before a fault is
+    raised."""
+    for begin in range(0, len(token_ids), _AT_ONCE):
+        for outcome in await asyncio.gather(*map(work, token_ids[begin : begin + _AT_ONCE]), return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+
 def _refuse_invalid(faults: check.Faults) -> None:
     if faults.found:
         raise IssuanceRefused("invalid", "; ".join(f"{field}: {fault}" for field, fault in faults.found.items()), faults.found)
 
 
+def _refuse_beyond(by: Principal, record: TokenRecord, policy: Policy | None) -> None:
+    """IssuanceRefused where the token holds more than ``by`` may grant. A scope that the policy has no more is in no token."""
+    grants = tuple(record.grants)
+    if policy is not None and by.grants is not None:
+        by = replace(by, grants=by.grants.named_now(policy.scopes.values()))
+        grants = tuple(parse_grants(record.grants).named_now(policy.scopes.values()))
+    beyond = by.beyond(grants)
+    if beyond:
+        raise IssuanceRefused(
+            "grant_not_allowed", f"The token holds {', '.join(beyond)}, which you may not grant any more: make a new token with what you may grant."
+        )
+
+
 def _not_found(token_id: str) -> IssuanceRefused:
-    return IssuanceRefused("not_found", f"There is no token {check.shown(token_id)}.")
+    # What is no id may be a secret that was pasted in its place: it is not repeated.
+    said = f"There is no token {check.shown(token_id)}." if TOKEN_ID.match(token_id) else "There is no such token: an id is 12 letters and digits."
+    return IssuanceRefused("not_found", said)
 
 
 def _speaks_of(record: TokenRecord, q: str, wanted: str) -> bool:

@@ -11,10 +11,12 @@ import hmac
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from gateway.core.principal import Principal
+from gateway.core.audit import AuditEntry
+from gateway.core.principal import NOBODY, Actor, Principal
 from gateway.ports import BrowserSession, SessionStore
 
 SIGN_IN: Final = "/sign-in"  # and a link's code behind a slash
@@ -40,28 +42,40 @@ class Errand(NamedTuple):
 
 
 class SignIn:
-    """Every method may raise StoreUnavailable."""
+    """Every method may raise StoreUnavailable, with ``written`` where the change may have been made. What begins and ends is noted in the audit log in the
+    same step, as done ``by`` somebody."""
 
     def __init__(self, sessions: SessionStore, random_text: Callable[[], str] = lambda: secrets.token_urlsafe(32)) -> None:
         self._sessions = sessions
         self._random = random_text
 
-    async def offer(self, principal: Principal, embedded: str = "") -> str:
+    async def offer(self, principal: Principal, embedded: str = "", by: Actor = NOBODY) -> str:
         """The code of a link that signs this principal in, once, within five minutes. ``embedded``: in a frame of a page of this origin."""
         code = self._random()
-        await self._sessions.offer(_digest(code), BrowserSession(principal, embedded, 0, 0), LINK_MS)
+        entry = AuditEntry("link.offer", by, owner=principal.subject, details=_frame(embedded))
+        await self._sessions.offer(_digest(code), BrowserSession(principal, embedded, 0, 0), LINK_MS, entry)
         return code
 
-    async def enter(self, code: str) -> tuple[str, BrowserSession] | None:
-        """The id of a new session, and the session, for a link's code; None where it was used or is too old."""
-        found = await self._sessions.take(_digest(code)) if 0 < len(code) <= _LONGEST else None
-        return None if found is None else await self.admit(found.principal, found.embedded)
+    async def enter(self, code: str, by: Actor = NOBODY, before: str = "") -> tuple[str, BrowserSession] | None:
+        """The id of a new session, and the session, for a link's code; None where it was used or is too old. ``before`` is the id of the browser's session
+        until now, which ends with it."""
+        found = await self._sessions.offered(_digest(code)) if 0 < len(code) <= _LONGEST else None
+        if found is None:
+            return None
+        entered, opened = await self._open(found.principal, found.embedded, by, before, _digest(code))
+        return entered if opened else None
 
-    async def admit(self, principal: Principal, embedded: str = "") -> tuple[str, BrowserSession]:
+    async def admit(self, principal: Principal, by: Actor = NOBODY, before: str = "") -> tuple[str, BrowserSession]:
         """A new session for one who has proved who it is."""
+        return (await self._open(principal, "", by, before))[0]
+
+    async def _open(self, principal: Principal, embedded: str, by: Actor, before: str, link: bytes = b"") -> tuple[tuple[str, BrowserSession], bool]:
+        """What there is of a session, and whether it was opened: not where the link had been used up meanwhile."""
         session_id, session = self._random(), BrowserSession(principal, embedded, 0, SESSION_MS)
-        await self._sessions.open(_digest(session_id), session)
-        return session_id, session
+        entry = AuditEntry("session.sign_in", replace(by, principal=principal), owner=principal.subject, details=_frame(embedded))
+        ended = _digest(before) if 0 < len(before) <= _LONGEST else b""
+        opened = await self._sessions.open(_digest(session_id), session, entry, link=link, before=ended)
+        return (session_id, session), opened
 
     def errand(self) -> Errand:
         """A new way to a provider and back."""
@@ -78,14 +92,18 @@ class SignIn:
         """The session of this id, if it has not ended."""
         return await self._sessions.find(_digest(session_id)) if 0 < len(session_id) <= _LONGEST else None
 
-    async def leave(self, session_id: str) -> None:
-        """End one session."""
-        if 0 < len(session_id) <= _LONGEST:
-            await self._sessions.end(_digest(session_id))
+    async def leave(self, session_id: str, by: Actor = NOBODY) -> int:
+        """End one session; how many there were."""
+        entry = AuditEntry("session.sign_out", by, owner=by.principal.subject, details={"everywhere": 0})
+        return await self._sessions.end(_digest(session_id), entry) if 0 < len(session_id) <= _LONGEST else 0
 
-    async def leave_everywhere(self, subject: str) -> int:
-        """End all sessions of a subject; how many there were."""
-        return await self._sessions.end_all(subject)
+    async def leave_everywhere(self, subject: str, by: Actor = NOBODY) -> int:
+        """End all sessions of a subject, and its unused links; how many sessions there were."""
+        return await self._sessions.end_all(subject, AuditEntry("session.sign_out", by, owner=subject, details={"everywhere": 1}))
+
+
+def _frame(embedded: str) -> dict[str, str | int]:
+    return {"embedded_in": embedded} if embedded else {}
 
 
 def _derived(errand_id: str, purpose: str) -> str:

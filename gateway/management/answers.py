@@ -284,5 +284,6 @@ class Problem(BaseModel):
     detail: str
     code: str
     request_id: str
-    errors: Annotated[list[FieldFault], Field(default=[], description="Of 422: each wrong field.")]
+    errors: Annotated[list[FieldFault], Field(default=[], description="Of 422, and of 400 below /oauth2: each wrong field.")]
+    error: Annotated[str, Field(default="", description="Below /oauth2: the code of RFC 6749 section 5.2.")]
     token: Annotated[Token | None, Field(default=None, description="Of already_done: the token that the first call changed.")]

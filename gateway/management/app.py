@@ -25,7 +25,7 @@ from gateway.management.sign_in import SignInCalls
 from gateway.management.tokens import TokenCalls
 from gateway.management.usage import UsageCalls
 from gateway.observe.metrics import Counters, Overview
-from gateway.ports import AuditLog, AuditTrail, LimitStore, OnceStore, UsageReader
+from gateway.ports import AuditTrail, LimitStore, OnceStore, UsageReader
 from gateway.settings import IntrospectionClient
 
 
@@ -37,7 +37,6 @@ def build_management(
     policy: Callable[[], Policy],
     counters: Counters,
     readiness: Callable[[], Awaitable[Sequence[str]]],
-    audit: AuditLog,
     trail: AuditTrail,
     once: OnceStore,
     holding: Holding,
@@ -54,8 +53,8 @@ def build_management(
     ``policy`` gives the policy in force at each call. ``readiness`` gives the reasons, as plain lines without address or secret, why the gateway
     is not ready, none if it is. ``once`` remembers calls by their idempotency key, ``limits`` counts what is throttled; ``clients`` may introspect
     the tokens that ``holding`` finds by their text. ``hosts`` are names that the port answers to besides its own address and localhost. ``overview``
-    tells of the other processes of this node, whose counts /metrics adds to ``counters``; None where there are none. ``audit`` is written, ``trail`` is
-    read, ``refused`` is given an entry for each refused call; ``trusted_proxies`` are believed where a call comes from.
+    tells of the other processes of this node, whose counts /metrics adds to ``counters``; None where there are none. ``trail`` is the
+    audit log to read, ``refused`` is given an entry for each refused call; ``trusted_proxies`` are believed where a call comes from.
     """
     app = web.Application(
         middlewares=[Guard(callers, hosts, counters, trusted_proxies=trusted_proxies, refused=refused).middleware()], client_max_size=MAX_BODY
@@ -64,7 +63,7 @@ def build_management(
     tokens = TokenCalls(issuance, policy, once, sign_in)
     rules = PolicyCalls(issuance, policy)
     oauth = OAuthCalls(holding, issuance, callers, clients, limits, policy)
-    doors = SignInCalls(sign_in, callers, audit)
+    doors = SignInCalls(sign_in, callers)
     uses = UsageCalls(issuance, usage, policy)
     one = "/api/v1/tokens/{id:[0-9A-Za-z]{12}}"
     app.router.add_get("/healthz", health.alive)
@@ -80,6 +79,7 @@ def build_management(
     app.router.add_post(f"{one}/resume", tokens.resume)
     app.router.add_get(AUDIT, AuditCalls(trail).list)
     app.router.add_post("/api/v1/owners/{owner}/revoke", tokens.revoke_owner)
+    app.router.add_post("/api/v1/owners/revoke", tokens.revoke_leaver)
     app.router.add_get("/api/v1/scopes", rules.scopes)
     app.router.add_post("/api/v1/explain", rules.explain)
     app.router.add_post("/oauth2/introspect", oauth.introspect)

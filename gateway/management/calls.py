@@ -16,7 +16,8 @@ CLIENT: Final = "client"  # an introspection client, or an admin
 
 EVERY: Final = ("request_invalid", "path_ambiguous", "expectation_failed", "host_unknown", "internal_error")
 _CALLED: Final = ("credential_ambiguous", "admin_key_missing", "admin_key_wrong", "jwt_invalid", "keys_unavailable", "store_unavailable")
-_BODY: Final = ("request_timeout", "body_too_large", "media_type_unsupported", "invalid")
+_BODY: Final = ("request_timeout", "body_too_large")
+_JSON: Final = ("media_type_unsupported", "json_invalid", "invalid")  # of a form each of these is form_invalid (RFC 6749 section 5.2)
 _ENDED: Final = ("not_active",)
 
 
@@ -47,7 +48,7 @@ class Call(NamedTuple):
         found += ["client_unknown"] * (self.who == CLIENT)
         if self.body is not None:
             found += _BODY
-            found += ["json_invalid"] * (not self.form)
+            found += ["form_invalid"] if self.form else _JSON
         found += ["invalid"] * (self.query is not None)
         found += ["not_found"] * ("{id}" in self.path)
         found += ["already_done"] * self.once
@@ -73,12 +74,13 @@ CALLS: Final = (
     Call("GET", _ONE, "Show a token", answers.Told),
     Call("PATCH", _ONE, "Rename a token, or describe it", answers.Told, ("immutable",), body=payload.Renaming),
     Call("DELETE", _ONE, "Revoke a token, for good", answers.Ended),
-    Call("POST", f"{_ONE}/regenerate", "Give a token a new secret", answers.Regenerated, _ENDED, body=payload.Regeneration, once=True),
+    Call("POST", f"{_ONE}/regenerate", "Give a token a new secret", answers.Regenerated, ("grant_not_allowed", *_ENDED), body=payload.Regeneration, once=True),
     Call("POST", f"{_ONE}/suspend", "Stop a token until it is resumed", answers.Ended, _ENDED, body=payload.Nothing),
     Call("POST", f"{_ONE}/resume", "Let a suspended token work again", answers.Told, _ENDED, body=payload.Nothing),
     Call("GET", f"{_ONE}/usage", "What a token was used for in the last 30 days", answers.Usage),
     Call("GET", f"{_ONE}/denials", "A token's last refusals, each with its decision", answers.Denials),
     Call("POST", "/api/v1/owners/{owner}/revoke", "End all tokens of one who leaves", answers.OwnerEnded, who=ADMIN, body=payload.Nothing),
+    Call("POST", "/api/v1/owners/revoke", "The same for a subject that no path can hold, or for any", answers.OwnerEnded, who=ADMIN, body=payload.Leaver),
     Call("GET", "/api/v1/scopes", "The policy's scopes, and what the caller may grant", answers.Scopes),
     Call("POST", "/api/v1/explain", "What the gateway would answer to a request, and why", answers.Explained, ("not_found",), body=payload.Question),
     Call("GET", "/api/v1/audit", "The audit trail, newest first", answers.AuditPage, who=ADMIN, query=payload.AuditListing),

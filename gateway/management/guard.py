@@ -41,7 +41,6 @@ _EVERY_ANSWER: Final = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Server": "scopegate",
 }
-_NOTED: Final = frozenset({401, 403, 409, 410, 422})  # refusals that the audit log tells of, beside those of a token that the caller may not see
 _LONGEST_METHOD: Final = 20
 _STATUSES: Final = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 417: "expectation_failed"}
 
@@ -90,7 +89,7 @@ class Guard:
             code = problem.reason.code
             page = request.app.get(PROBLEM_PAGE)
             response = (page and page(request, problem, request_id)) or problem.response(request_id)
-            if problem.reason.status in _NOTED or (problem.reason.status == 404 and isinstance(error, IssuanceRefused)):
+            if _is_refused(problem, error):
                 self._refused(_refusal(request, problem))
         self._counters.management[route, request.method, response.status, code] += 1
         return finish(response, request_id)
@@ -123,6 +122,13 @@ class Guard:
         name = host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
         if name not in self._hosts and _plain(name) != _own_address(request):
             raise Problem("host_unknown", "Use the port's own address, localhost, or a name listed in admin.hosts.")
+
+
+def _is_refused(problem: Problem, error: Exception) -> bool:
+    """Whether the audit log is told: of all that is the caller's doing, but for what is no call of this port at all. A token that is not there for the caller
+    is one."""
+    status = problem.reason.status
+    return 400 <= status < 500 and status != 405 and (status != 404 or isinstance(error, IssuanceRefused))
 
 
 def _refusal(request: web.Request, problem: Problem) -> AuditEntry:

@@ -83,7 +83,7 @@ class RemoteKeys:
 
     def find(self, kid: object, algorithm: str) -> Any:
         """The key of this id, or the only one there is where the JWT names none; None where none fits the algorithm."""
-        keys = [key for key in self.keys or () if key.algorithm_name == algorithm and kid in {None, key.key_id}]
+        keys = [key for key in self.keys or () if key.algorithm_name == algorithm and kid in (None, key.key_id)]
         return keys[0].key if len(keys) == 1 else None
 
     async def _read_soon(self) -> None:

@@ -22,7 +22,7 @@ from gateway.flow.issuance import Issuance
 from gateway.management.callers import Callers
 from gateway.management.form import read_form
 from gateway.management.guard import ACTOR
-from gateway.management.payload import TokenForm, demand
+from gateway.management.payload import TokenForm
 from gateway.management.problem import Problem, json_response
 from gateway.ports import LimitStore
 from gateway.settings import IntrospectionClient
@@ -46,7 +46,7 @@ class OAuthCalls:
     async def introspect(self, request: web.Request) -> web.Response:
         """What a token is good for now. Of one that is not active nothing is told but that."""
         await self._admit(request)
-        form = demand(TokenForm, await read_form(request))
+        form = await read_form(TokenForm, request)
         record = await self._holding.active(form.token)
         return json_response({"active": False} if record is None else _facts(record, self._policy()))
 
@@ -55,7 +55,7 @@ class OAuthCalls:
         verdict = await self._limits.take(f"oauth2/revoke {request[ACTOR].address}", REVOCATIONS)
         if not verdict.allowed:
             raise Problem("rate_limited", "Too many revocations from this address.", retry_after=-(-verdict.retry_after_ms // 1000))
-        form = demand(TokenForm, await read_form(request))
+        form = await read_form(TokenForm, request)
         record = await self._holding.shown(form.token)
         if record is not None:
             holder = replace(request[ACTOR], principal=Principal(record.owner, admin=False, via=HOLDER))
@@ -67,7 +67,7 @@ class OAuthCalls:
         fields = request.headers.getall(hdrs.AUTHORIZATION, [])
         if len(fields) == 1 and fields[0][:6].lower() == "basic ":
             if not self._is_client(fields[0][6:].strip()):
-                raise Problem("client_unknown", "This is none of admin.introspection, or not its secret.")
+                raise Problem("client_unknown", "This is none of admin.introspection, or not its secret.", facts={"error": "invalid_client"})
             return
         request[ACTOR] = replace(request[ACTOR], principal=await self._callers.caller(request))
         if not request[ACTOR].principal.admin:

@@ -6,6 +6,7 @@ import asyncio
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ from gateway.management.problem import FieldFault, Problem
 from gateway.policy_file.model import KNOWN_METHODS
 from gateway.policy_file.units import duration_ms, whole_number
 
+MOST_FAULTS: Final = 100
 MAX_BODY: Final = 64 * 1024  # bytes
 BODY_TIMEOUT_S: Final = 10.0
 LONGEST_TARGET: Final = 8192  # as long as a request line may be, unless set otherwise
@@ -110,9 +112,9 @@ class NewToken(Payload):
         BeforeValidator(_text),
         WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_OWNER, "description": "Whom an admin makes it for; else who asks."}),
     ] = None
-    replaces: Annotated[Text | None, BeforeValidator(_text), WithJsonSchema({"type": "string", "description": "The id of a token whose place it takes."})] = (
-        None
-    )
+    replaces: Annotated[
+        Text | None, BeforeValidator(_text), WithJsonSchema({"type": "string", "description": "The id of a token of the same owner, whose place it takes."})
+    ] = None
     end_replaced: Annotated[bool, Field(description="Revoke that token when this one is first used.")] = False
 
 
@@ -140,6 +142,16 @@ class Question(Payload):
     path: Annotated[Text, Field(description="The request target, as a client would send it.", min_length=1, max_length=LONGEST_TARGET)]
     grants: Grants = []
     token_id: Annotated[Text | None, BeforeValidator(_text), WithJsonSchema({"type": "string", "description": "Instead of grants."})] = None
+
+
+class Leaver(Payload):
+    """Of POST /owners/revoke."""
+
+    owner: Annotated[
+        Text,
+        AfterValidator(token_fields.owner),
+        WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_OWNER, "description": "Whose tokens."}),
+    ]
 
 
 class Nothing(Payload):
@@ -200,7 +212,7 @@ async def read_body(request: web.Request) -> Checked:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
         if len(found) != len(pairs):
-            repeated.extend(key for key in found if sum(key == other for other, _ in pairs) > 1)
+            repeated.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         return found
 
     def no_constant(name: str) -> object:
@@ -274,6 +286,8 @@ def demand(model: type[P], checked: Checked) -> P:
 def invalid(faults: Iterable[FieldFault]) -> Problem:
     """A Problem that names the wrong fields, each once for each fault."""
     told = list(dict.fromkeys(faults))
+    if len(told) > MOST_FAULTS:  # a short body can hold thousands of wrong items
+        told = [*told[:MOST_FAULTS], FieldFault("", f"and {len(told) - MOST_FAULTS} more faults")]
     names = list(dict.fromkeys(fault.field or "the body" for fault in told))
     return Problem("invalid", f"Something is wrong with {', '.join(names[:20])}.", fields=told)
 

@@ -14,6 +14,7 @@ from gateway.inbound.problem import REALM, challenge, document
 
 _OWN: Final = (
     Reason("json_invalid", 400, "The request body is not JSON that can be read"),
+    Reason("form_invalid", 400, "The form holds something wrong"),
     Reason("admin_key_missing", 401, "The admin key is needed", ""),
     Reason("admin_key_wrong", 401, "This is not the admin key", "invalid_token"),
     Reason("jwt_invalid", 401, "The JWT is not taken", "invalid_token"),

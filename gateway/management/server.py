@@ -46,11 +46,12 @@ class _Door(RequestHandler):
         """Called by aiohttp for a message that it can't parse (400); all other failures are answered by the guard."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun")
-        problem = as_problem(RuntimeError())
         if isinstance(exc, ContentEncodingError):
             problem = Problem("media_type_unsupported", "Send the body without a Content-Encoding.")
         elif status == 400:
             problem = Problem("request_invalid", "The request is not valid HTTP/1.1.")
+        else:
+            problem = as_problem(RuntimeError())
         request_id = request_id_of(request)
         response = finish(problem.response(request_id), request_id)
         response.force_close()

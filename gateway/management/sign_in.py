@@ -7,14 +7,12 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BeforeValidator
 
-from gateway.core.audit import AuditEntry
 from gateway.core.principal import SESSION
 from gateway.flow.sign_in import LINK_MS, SIGN_IN, SignIn
 from gateway.management.callers import Callers
 from gateway.management.guard import ACTOR
 from gateway.management.payload import Payload, Text, demand, invalid, read_body
 from gateway.management.problem import FieldFault, Problem, json_response
-from gateway.ports import AuditLog
 
 
 class LinkWanted(Payload):
@@ -24,12 +22,11 @@ class LinkWanted(Payload):
 
 
 class SignInCalls:
-    """The handlers. Each notes what it did before it answers: where that fails, neither a link nor a session's id has been told."""
+    """The handlers."""
 
-    def __init__(self, sign_in: SignIn, callers: Callers, audit: AuditLog) -> None:
+    def __init__(self, sign_in: SignIn, callers: Callers) -> None:
         self._sign_in = sign_in
         self._callers = callers
-        self._audit = audit
 
     async def offer(self, request: web.Request) -> web.Response:
         """201 with a link that signs the caller in, once, within five minutes."""
@@ -40,8 +37,7 @@ class SignInCalls:
         embedded = wanted.embedded_in or ""
         if embedded and embedded not in self._callers.embed_origins:
             raise invalid([FieldFault("embedded_in", "is none of admin.embed_origins")])
-        code = await self._sign_in.offer(principal, embedded)
-        await self._audit.note(AuditEntry("link.offer", request[ACTOR], owner=principal.subject, details=_frame(embedded)))
+        code = await self._sign_in.offer(principal, embedded, request[ACTOR])
         link = f"{self._callers.base(request)}{SIGN_IN}/{code}"
         return json_response({"url": link, "expires_in": LINK_MS // 1000}, 201)
 
@@ -49,20 +45,14 @@ class SignInCalls:
         """End the browser's session, or with ``everywhere`` all of the caller's."""
         session = await self._callers.session(request)
         everywhere = demand(Leaving, await read_body(request)).everywhere
-        principal = request[ACTOR].principal
-        ended = await self._sign_in.leave_everywhere(principal.subject) if everywhere else 0
-        if session is not None and not everywhere:
-            await self._sign_in.leave(self._callers.session_id(request))
-            ended = 1
-        details = {"ended": ended, "everywhere": int(everywhere)}
-        await self._audit.note(AuditEntry("session.sign_out", request[ACTOR], owner=principal.subject, details=details))
+        actor, ended = request[ACTOR], 0
+        if everywhere:
+            ended = await self._sign_in.leave_everywhere(actor.principal.subject, actor)
+        elif session is not None:
+            ended = await self._sign_in.leave(self._callers.session_id(request), actor)
         response = json_response({"ended": ended})
         self._callers.drop_cookie(response, session)
         return response
-
-
-def _frame(embedded: str) -> dict[str, str]:
-    return {"embedded_in": embedded} if embedded else {}
 
 
 class Leaving(Payload):

@@ -18,6 +18,7 @@ from gateway.flow.sign_in import SignIn
 from gateway.management.guard import ACTOR
 from gateway.management.payload import (
     Checked,
+    Leaver,
     Listing,
     NewToken,
     Nothing,
@@ -32,7 +33,7 @@ from gateway.management.payload import (
     read_query,
 )
 from gateway.management.problem import FieldFault, Problem, json_response
-from gateway.ports import OnceStore
+from gateway.ports import OnceStore, StoreUnavailable
 
 PATH: Final = "/api/v1/tokens"
 
@@ -103,7 +104,7 @@ class TokenCalls:
         body = await read_body(request)
         wanted = demand(Regeneration, Checked(body.data, [*body.faults, *wrong_key]))
         async with self._doing("regenerate", key, request) as once:
-            issued = await self._for(request).regenerate(request.match_info["id"], wanted.overlap, begin=once.begin)
+            issued = await self._for(request).regenerate(request.match_info["id"], wanted.overlap, policy=self._policy(), begin=once.begin)
         return self._told_once(issued, 200)
 
     async def suspend(self, request: web.Request) -> web.Response:
@@ -129,8 +130,21 @@ class TokenCalls:
         owner = faults.of("owner", token_fields.owner, request.match_info["owner"])
         if faults.found:
             raise invalid([FieldFault(*fault) for fault in faults.found.items()])
-        await self._sign_in.leave_everywhere(owner)
-        ended = await self._for(request).revoke_owner(owner)
+        return await self._end_all_of(owner, request)
+
+    async def revoke_leaver(self, request: web.Request) -> web.Response:
+        """The same with the owner in the body. A path can't hold every subject: a backslash, ``.`` and ``%2e`` are ambiguous there."""
+        if not request[ACTOR].principal.admin:
+            raise Problem("admin_only", "Only an admin ends all tokens of an owner.")
+        return await self._end_all_of(demand(Leaver, await read_body(request)).owner, request)
+
+    async def _end_all_of(self, owner: str, request: web.Request) -> web.Response:
+        """What both do."""
+        await self._sign_in.leave_everywhere(owner, request[ACTOR])
+        try:
+            ended = await self._for(request).revoke_owner(owner)
+        except StoreUnavailable as why:
+            raise StoreUnavailable(str(why), written=True) from why  # sessions may have ended
         return json_response({"owner": owner, "revoked": [token.id for token in ended.tokens], **ended.reach._asdict()})
 
     @asynccontextmanager

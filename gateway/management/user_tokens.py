@@ -75,6 +75,8 @@ def unproved(text: str) -> tuple[dict[str, Any], object]:
     header, claims = _object(encoded_header), _object(encoded_claims)
     if "crit" in header or "b64" in header:  # RFC 7515 section 4.1.11, RFC 7797: nothing that must be understood is
         raise _invalid(_REFUSED)
+    if not isinstance(header.get("kid", ""), str):  # RFC 7515 section 4.1.4
+        raise _invalid(_REFUSED)
     for name in _TIMES:
         value = claims.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LATEST:

@@ -54,7 +54,7 @@ class JwtSection(Section):
     public_key_file: Annotated[Path | None, values.reading(values.file_path)] = None
     secret_env: Annotated[str | None, values.reading(values.text_value)] = None
     subject_claim: Annotated[str, values.reading(values.text_value)] = "sub"
-    admin_claim: Annotated[str | None, values.reading(values.text_value)] = None
+    admin_claim: Annotated[str | None, values.reading(values.admin_claim)] = None
     grants_claim: Annotated[str | None, values.reading(values.text_value)] = None
 
     @model_validator(mode="after")
@@ -76,7 +76,7 @@ class OidcSection(Section):
     client_secret_env: Annotated[str | None, values.reading(values.text_value)] = None
     scopes: tuple[Annotated[str, values.reading(values.oauth_scope)], ...] = ("openid",)
     subject_claim: Annotated[str, values.reading(values.text_value)] = "sub"
-    admin_claim: Annotated[str | None, values.reading(values.text_value)] = None
+    admin_claim: Annotated[str | None, values.reading(values.admin_claim)] = None
     grants_claim: Annotated[str | None, values.reading(values.text_value)] = None
     label: Annotated[str, values.reading(values.text_value)] = "your company account"
 

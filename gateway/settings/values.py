@@ -244,6 +244,9 @@ def webhook_secret(written: str) -> Secret:
 
 def origin(written: str) -> str:
     """``https://HOST[:PORT]`` (RFC 6454), in small letters, without the scheme's own port."""
+    parts = _split(written, "an origin such as https://intranet.example.com")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path not in {"", "/"} or "@" in parts.netloc or "?" in written or "#" in written:
+        raise ValueError(f"{shown(written)} is no origin: write https://HOST or https://HOST:PORT, without a path")
     found = upstream_url(written)
     if not found.tls and not is_local(found.host):
         raise ValueError(f"{shown(written)}: only a page that came by https:// may show ours")
@@ -254,6 +257,14 @@ def text_value(written: str) -> str:
     """A text that is not empty."""
     if not written:
         raise ValueError("it is empty")
+    return written
+
+
+def admin_claim(written: str) -> str:
+    """``NAME`` or ``NAME=VALUE``. An empty one, left by a variable that was not set, would make admins of people who have no value there."""
+    name, equals, value = written.partition("=")
+    if not name or (equals and not value):
+        raise ValueError(f"{shown(written)}: write NAME, the claim that must be true, or NAME=VALUE")
     return written
 
 

@@ -14,6 +14,7 @@ from gateway.store.server import Store
 
 _CHUNK: Final = 500  # entries read in one round trip
 _SCANNED: Final = 10_000  # entries looked at for one page
+_ALWAYS: Final = {"seq": int, "at": str, "action": str}  # what each entry says
 _CURSOR: Final = re.compile(r"[0-9]{1,16}-[0-9]{1,16}\Z", re.ASCII)
 _AHEAD: Final = 1000  # entries behind a wrong one that are looked at, to say what is wrong
 
@@ -48,7 +49,7 @@ class RedisAuditLog:
 
     async def page(self, *, cursor: str, limit: int, wanted: Mapping[str, str]) -> AuditPage:
         """Up to ``limit`` entries below ``cursor``, newest first, those whose fields are as ``wanted``."""
-        if cursor and not _CURSOR.match(cursor):
+        if cursor and (not _CURSOR.match(cursor) or not int(cursor.replace("-", ""))):
             raise ValueError("the cursor is not one that a listing gave")
         items: list[dict[str, Any]] = []
         async with self._store.session() as (session, _):
@@ -107,6 +108,9 @@ class RedisAuditLog:
 def shown_entry(entry: Written) -> dict[str, Any]:
     """An entry as people are shown it; one that somebody has spoilt as what can be told of it."""
     try:
-        return entry.facts()
+        facts = entry.facts()
+        if all(isinstance(facts.get(name), kind) for name, kind in _ALWAYS.items()) and isinstance(facts.get("details", {}), dict):
+            return facts
     except ValueError:
-        return {"seq": entry.seq, "action": "unreadable", "hash": entry.hash}
+        pass  # told as the others that are spoilt
+    return {"seq": entry.seq, "action": "unreadable", "hash": entry.hash}

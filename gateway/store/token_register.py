@@ -48,11 +48,17 @@ class RedisTokenRegister:
         async with self._store.session() as (session, now_ms):
             if abs(clock_ms - now_ms) > max_skew_ms:
                 return Changed("skewed", None, now_ms)
-            keys = (*self._both(draft.id), self._keys.ids, self._keys.owner(draft.owner), self._keys.ends)
-            arguments = (max_per_owner, self._keys.live_prefix, draft.lifetime_ms, *draft_fields(draft))
+            replaced = self._both(draft.replaces) if draft.replaces else ()
+            keys = (*self._both(draft.id), self._keys.ids, self._keys.owner(draft.owner), self._keys.ends, self._keys.awaited, *replaced)
+            notice = b""
+            if draft.end_replaced:
+                notice = msgspec.json.encode({"kind": "replacement", "facts": {"old": draft.replaces, "new": draft.id}})
+            arguments = (max_per_owner, self._keys.live_prefix, draft.lifetime_ms, int(bool(replaced)), notice, *draft_fields(draft))
             details: dict[str, str | int] = {"access": draft.access, "days": round(draft.lifetime_ms / _DAY_MS)}
             if draft.access != "full":
                 details["grants"] = " ".join(draft.grants)
+            if draft.replaces:
+                details["replaces"] = draft.replaces
             entry = AuditEntry("token.create", by, draft.id, draft.owner, details)
             changed = _changed(await self._store.chain.run(session, CREATE, keys, arguments, entry, now_ms))
             if changed.outcome == "done":
@@ -80,14 +86,6 @@ class RedisTokenRegister:
         fields = {field: value for field, value in (("name", name), ("description", description)) if value is not None}
         arguments = ("rename", *(part for pair in fields.items() for part in pair))
         return (await self._step(token_id, arguments, by, details={"fields": " ".join(fields)}))[0]
-
-    async def replace(self, token_id: str, new_id: str, *, end: bool, by: Actor = NOBODY) -> Changed:
-        """Say that another token takes this one's place; with ``end`` its first use is worth a notice."""
-        if end:
-            notice = msgspec.json.encode({"kind": "replacement", "facts": {"old": token_id, "new": new_id}})
-            async with self._store.session() as (session, _):
-                await session.write(("HSET", self._keys.awaited, new_id, notice))
-        return (await self._step(token_id, ("rename", "replaced_by", new_id), by, details={"fields": "replaced_by", "replaced_by": new_id}))[0]
 
     async def record(self, token_id: str) -> tuple[TokenRecord | None, int]:
         """One record, ended ones too, and the store's time."""

@@ -17,16 +17,17 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import hdrs, web
 
+from gateway.core.audit import ACTIONS
 from gateway.core.policy import Policy
 from gateway.core.scope import parse_grants
 from gateway.core.token_record import ACTIVE, EXPIRED, REVOKED, SUSPENDED, TokenRecord
-from gateway.flow.issuance import Issuance
+from gateway.flow.issuance import SCANNED, Issuance, IssuanceRefused
 from gateway.management.callers import Callers
 from gateway.management.guard import ACTOR, PROBLEM_PAGE
 from gateway.management.problem import Problem
 from gateway.ports import BrowserSession
 from gateway.ui.first_call import first_calls
-from gateway.ui.token_view import choices, levels_of, moment, unix_ms, view
+from gateway.ui.token_view import choices, days_of, levels_of, moment, unix_ms, view
 
 _HERE: Final = Path(str(files("gateway.ui")))
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -95,12 +96,13 @@ class Pages:
         principal, policy = visitor.session.principal, self._policy()
         facts = {
             "like": like,
+            "owner": like.owner if like is not None and like.owner != principal.subject else "",
             "like_is_live": like is not None and like.state_at(visitor.issuance.now_ms()) in {ACTIVE, SUSPENDED},
             "replaces": "replace" in query,
             "full": like is not None and like.access == "full" and "grants" not in query and not added,
             "scopes": choices(policy, None if principal.grants is None else principal.grants.levels, levels, first_calls(policy)),
             "added": [policy.scopes[scope].title for scope in added if scope in policy.scopes],
-            "days": policy.default_expiry_days,
+            "days": policy.default_expiry_days if like is None else days_of(like, policy.max_expiry_days),
             "max_days": policy.max_expiry_days,
             "gateway_url": self._gateway_url,
         }
@@ -118,7 +120,7 @@ class Pages:
     async def audit(self, request: web.Request, visitor: Visitor) -> web.StreamResponse:
         """The audit trail, for admins; its entries come from the API."""
         _demand_admin(visitor)
-        return self._page(request, "audit.html", {}, visitor.session)
+        return self._page(request, "audit.html", {"actions": ACTIONS}, visitor.session)
 
     async def signed_out(self, request: web.Request) -> web.StreamResponse:
         """After signing out."""
@@ -163,6 +165,7 @@ class Pages:
             "tokens": [view(token, now_ms, policy) for token in page.items],
             "asked": asked,
             "filtered": bool(kept),
+            "scanned": f"{SCANNED:,}",
             "all_owners": path == OWNERS,
             "newest": f"{path}?{urlencode(kept)}" if cursor else "",
             "older": f"{path}?{urlencode({**kept, 'cursor': page.next})}" if page.next else "",
@@ -170,8 +173,11 @@ class Pages:
         return self._page(request, "tokens.html", facts, visitor.session)
 
     async def _seen(self, visitor: Visitor, token_id: str) -> TokenRecord | None:
-        """Another token, where there is one."""
-        return await visitor.issuance.get(token_id) if token_id else None
+        """Another token, where there is one that the visitor may see."""
+        try:
+            return await visitor.issuance.get(token_id) if token_id else None
+        except IssuanceRefused:
+            return None
 
     def _page(self, request: web.Request, template: str, facts: dict[str, Any], session: BrowserSession | None, status: int = 200) -> web.Response:
         principal = None if session is None else session.principal

@@ -102,6 +102,11 @@ def held_in_words(grants: tuple[str, ...], policy: Policy) -> tuple[Held, ...]:
     return (*found, *(Held(scope, scope, ACCESS_NAMES[level]) for scope, level in levels.items()))
 
 
+def days_of(record: TokenRecord, most: int) -> int:
+    """For how many days a token was made, as far as the policy still has it."""
+    return max(1, min(round((record.expires_at - record.created_at) / DAY_MS), most))
+
+
 def moment(ms: int, now_ms: int) -> Moment:
     """Unix milliseconds for people."""
     at = dt.datetime.fromtimestamp(ms // 1000, dt.UTC)

@@ -252,7 +252,7 @@ async def test_the_attack_would_come_in_without_the_rule_that_stops_it(attack: A
         unsigned(HEAD, '{"exp":' + "9" * 5000 + "}"),
         unsigned(HEAD, b"\xff\xfe"),
         unsigned('{"alg":["HS256"]}', json.dumps(claims())),
-        unsigned('{"alg":"HS256","kid":7}', json.dumps(claims())),
+        *(unsigned(f'{{"alg":"{algorithm}","kid":{kid}}}', json.dumps(claims())) for algorithm in ("HS256", "RS256") for kid in ("7", "[]", '{"a":1}', "null")),
         json.dumps({"payload": "x", "signatures": [{"protected": "x", "signature": "x"}]}),
         b64('{"alg":"dir","enc":"A128GCM","zip":"DEF"}') + "..x.y.z",
         b64('{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2000000000}') + ".a.b.c.d",

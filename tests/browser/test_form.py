@@ -150,3 +150,34 @@ def test_a_link_ticks_the_scope_that_a_refusal_named(site: Site) -> None:
     expect(page.get_by_role("group", name="Plans", exact=True).get_by_label("View")).to_be_checked()
     expect(page.get_by_label("Mark it as replaced by the new one")).to_be_checked()
     expect(page.get_by_label("Revoke it when the new one is first used")).to_be_enabled()
+
+
+def test_an_admins_token_like_anothers_is_that_owners_and_takes_its_place(site: Site) -> None:
+    """Seen to fail where the form does not send the owner: the API takes no other owner's token as a replacement."""
+    subject = site.subject()
+    made = site.make(subject, "Theirs", "worklogs:view")
+    page = site.visit(claims={"admin": True})
+    page.goto(f"{site.url}/tokens/new?like={made.id}&replace=1")
+    expect(page.get_by_text(f"The new token will be one of {subject} too.")).to_be_visible()
+    page.get_by_label("Name").fill("Theirs again")
+    page.get_by_role("button", name="Confirm").click()
+    secret_shown(page)
+    page.get_by_role("button", name="Close").click()
+    page.wait_for_url(f"**/owners?owner={subject}")
+    assert site.names(subject) == ["Theirs again", "Theirs"]
+    own = site.visit(subject)
+    own.goto(f"{site.url}/tokens/{made.id}")
+    expect(own.get_by_text("Replaced by Theirs again.")).to_be_visible()
+    own.goto(f"{site.url}/tokens/new?like={made.id}")
+    expect(own.get_by_text("The new token will be one of")).to_have_count(0)
+
+
+def test_a_token_like_another_lasts_as_long_as_that_one(site: Site) -> None:
+    """Seen to fail with the policy's 30 days."""
+    subject = site.subject()
+    made = site.make(subject, "Long", "worklogs:view", expires_in_days=365)
+    page = site.visit(subject)
+    page.goto(f"{site.url}/tokens/new?like={made.id}")
+    expect(page.get_by_label("Expiry")).to_have_value("365")
+    page.goto(f"{site.url}/tokens/new")
+    expect(page.get_by_label("Expiry")).to_have_value("30")

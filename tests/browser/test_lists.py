@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.browser.visitor import Site, row_of
+from tests.harness.waiting import eventually
 
 
 def test_every_state_is_told_and_offers_what_it_allows(site: Site) -> None:
@@ -82,3 +83,28 @@ def test_all_owners_and_the_audit_trail_are_for_admins(site: Site) -> None:
         assert answer is not None
         assert answer.status == 403
         expect(page.get_by_role("heading", name="Only an admin may do this")).to_be_visible()
+
+
+def test_what_stands_beside_a_name_begins_at_the_edge_and_an_owner_is_one_line(site: Site) -> None:
+    """Seen to fail with a margin at the mark, and where an owner's name may break."""
+    owner = f"{site.subject()}-of-the-field-service-team@a-customer.example"
+    made = site.make(owner, "The export of all hours for the payroll of this year", "worklogs:view")
+    site.api("POST", f"/tokens/{made.id}/regenerate", {}, subject=owner)
+    assert site.status(made.secret) == 401
+    eventually(lambda: site.api("GET", f"/tokens/{made.id}", subject=owner)["token"]["reuse"], "the mark")
+    page = site.visit(claims={"admin": True}, width=1100)
+    page.goto(f"{site.url}/owners?owner={owner}")
+    name, mark = page.locator("td.name a").bounding_box(), page.locator(".mark").bounding_box()
+    assert name
+    assert mark
+    assert (mark["x"], mark["y"] >= name["y"] + name["height"]) == (name["x"], True)
+    link = page.locator("td.owner a")
+    expect(link).to_have_attribute("title", owner)
+    box = link.bounding_box()
+    assert box
+    assert box["height"] < 24
+    phone = site.visit(site.subject(), width=390, height=844)
+    line = [phone.locator(".who p").bounding_box(), phone.get_by_role("button", name="Sign out", exact=True).bounding_box()]
+    assert line[0]
+    assert line[1]
+    assert abs(line[0]["y"] + line[0]["height"] / 2 - line[1]["y"] - line[1]["height"] / 2) < 2

@@ -154,7 +154,6 @@ async def management_port(
         policy=lambda: port.policy,
         counters=counters,
         readiness=port.ready,
-        audit=audit,
         trail=audit,
         refused=backlog.add_refused,
         trusted_proxies=trusted_proxies,
@@ -166,7 +165,7 @@ async def management_port(
         hosts=hosts,
     )
     Pages(issuance, callers, lambda: port.policy).add_to(app)
-    SignInPages(sign_in, callers, provider, audit).add_to(app)
+    SignInPages(sign_in, callers, provider).add_to(app)
     server = ManagementServer(app)
     await server.start("127.0.0.1", 0)
     port.port = server.addresses[0][1]

@@ -187,3 +187,24 @@ async def test_two_keys_are_refused(port: Port) -> None:
         "Idempotency-Key: a\r\nIdempotency-Key: b\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
     )
     assert "is given twice" in (await port.send(data.encode())).body.decode()
+
+
+async def test_a_replacement_that_fails_at_the_old_token_makes_no_new_one(port: Port, store: Store) -> None:
+    """The answer says that nothing was changed, and the key is free again. Seen to fail where the old record is written after the new token is made."""
+    old = (await port.make())["token"]["id"]
+    async with store.session() as (session, _):
+        ((digest,),) = await session.ask(("HMGET", store.keys.info(old), "digest"))
+        await session.write(("HDEL", store.keys.info(old), "digest"))  # the script can't go on without it
+    body = {**NEW, "name": "new", "replaces": old, "end_replaced": True}
+    for _ in range(2):
+        failed = await port.ask("POST", TOKENS, body, Idempotency_Key="k")
+        assert (failed.status, "Nothing was changed" in failed.json["detail"]) == (503, True)
+    async with store.session() as (session, _):
+        assert await session.ask(("ZCARD", store.keys.ids), ("HLEN", store.keys.awaited)) == [1, 0]
+        await session.write(("HSET", store.keys.info(old), "digest", digest))
+    assert [entry["action"] for entry in (await port.ask("GET", "/api/v1/audit")).json["items"]] == ["token.create"]
+    made = await port.ask("POST", TOKENS, body, Idempotency_Key="k")
+    assert made.status == 201
+    assert (await port.ask("GET", f"{TOKENS}/{old}")).json["token"]["replaced_by"] == made.json["token"]["id"]
+    assert (await port.ask("GET", "/api/v1/audit")).json["items"][0]["details"]["replaces"] == old
+    is_repeat(await port.ask("POST", TOKENS, body, Idempotency_Key="k"), made.json["token"]["id"])

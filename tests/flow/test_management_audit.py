@@ -10,7 +10,9 @@ from typing import Any
 import jwt
 import pytest
 
+from gateway.core.route import RateLimit
 from gateway.flow.audit_backlog import A_MINUTE
+from gateway.management import oauth, server
 from gateway.settings import JwtIssuer, Secret
 from gateway.store.audit_log import RedisAuditLog
 from gateway.store.embedded import EmbeddedStore
@@ -104,6 +106,18 @@ async def test_signing_in_and_out_are_told_and_no_code_or_id(port: Port, store: 
         assert secret not in stored
 
 
+@pytest.mark.parametrize("accept", ["text/html,*/*;q=0.8", "*/*"])
+async def test_a_link_that_was_used_is_told_whoever_comes_with_it(port: Port, accept: str) -> None:
+    """Seen to fail for browsers where the pages render the refusal by themselves."""
+    path = "/sign-in/" + (await port.ask("POST", "/api/v1/sign-in-links", {}, key=user("ana"))).json["url"].rpartition("/")[2]
+    assert (await port.ask("GET", path, key=None, Accept=accept)).status == 200
+    again = await port.ask("GET", path, key=None, Accept=accept)
+    assert (again.status, again.headers["content-type"].partition(";")[0]) == (410, "text/html" if "html" in accept else "application/problem+json")
+    details = {"method": "GET", "route": "/sign-in/{code}", "status": 410, "code": "link_used"}
+    assert [each["details"] for each in await told(port) if each["action"] == "call.refused"] == [details]
+    assert port.counters.management["/sign-in/{code}", "GET", 410, "link_used"] == 1
+
+
 async def test_refused_calls_are_told_with_pattern_and_code(port: Port) -> None:
     """Seen to fail without ``_NOTED``, and with the path instead of the pattern."""
     token_id = (await port.make())["token"]["id"]
@@ -127,6 +141,34 @@ async def test_refused_calls_are_told_with_pattern_and_code(port: Port) -> None:
     assert {each["details"]["route"] for each in refused} == {"/api/v1/tokens/{id}", TOKENS, AUDIT}
     assert "secret" not in repr(refused)
     assert "SSSS" not in repr(refused)
+
+
+async def test_each_call_that_is_refused_is_told_whatever_is_wrong_about_it(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But paths and methods that the port does not have. Seen to fail with 401, 403, 409, 410 and 422 alone."""
+    monkeypatch.setattr(oauth, "REVOCATIONS", RateLimit(1, 60_000))
+    monkeypatch.setattr(server, "_LINGER_S", 0.05)
+    form = {"raw": b"token=x", "Content_Type": "application/x-www-form-urlencoded"}
+    await port.ask("POST", "/oauth2/revoke", key=None, **form)
+    answers = [
+        await port.ask("GET", TOKENS, Host="evil.example"),
+        await port.ask("GET", "/api/v1/tokens/..%2f"),
+        await port.ask("POST", "/oauth2/revoke", key=None, **form),
+        await port.ask("POST", TOKENS, raw=b"{", key=user("ana")),
+        await port.ask("POST", TOKENS, raw=b"x", Content_Type="text/plain", key=user("ana")),
+        await port.ask("POST", TOKENS, raw=b" " * 65_537, key=user("ana")),
+        await port.ask("PUT", TOKENS),
+        await port.ask("GET", "/nothing"),
+    ]
+    assert [answer.status for answer in answers] == [421, 400, 429, 400, 415, 413, 405, 404]
+    refused = [(each["details"]["code"], each["details"]["route"], each["subject"]) for each in await told(port)]
+    assert refused == [
+        ("host_unknown", TOKENS, ""),
+        ("path_ambiguous", "", ""),
+        ("rate_limited", "/oauth2/revoke", ""),
+        ("json_invalid", TOKENS, "ana"),
+        ("media_type_unsupported", TOKENS, "ana"),
+        ("body_too_large", TOKENS, "ana"),
+    ]
 
 
 async def test_a_flood_of_wrong_keys_does_not_fill_the_store(port: Port) -> None:
@@ -163,7 +205,9 @@ async def test_pages_and_filters(port: Port) -> None:
     assert [each["token_id"] for each in await told(port, subject="root")] == [ids[1]]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=x", "cursor=7", "cursor=1-99999999999999999999", "unknown=1", "limit=1&limit=2"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "cursor=x", "cursor=7", "cursor=0-0", "cursor=1-99999999999999999999", "unknown=1", "limit=1&limit=2"]
+)
 async def test_a_wrong_query_is_told_by_its_field(port: Port, query: str) -> None:
     answer = await port.ask("GET", f"{AUDIT}?{query}")
     assert answer.status == 422, answer.body

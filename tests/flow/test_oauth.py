@@ -115,6 +115,7 @@ async def test_admins_and_clients_may_ask_and_nobody_else(port: Port) -> None:
     for answer, status, code in refused:
         assert (answer.status, answer.json["code"]) == (status, code)
         assert secret not in answer.body.decode()
+        assert (answer.json.get("error") == "invalid_client") == (code == "client_unknown")
     assert refused[-1][0].headers["www-authenticate"] == 'Basic realm="scopegate"'
 
 
@@ -170,9 +171,10 @@ async def test_revocations_of_one_address_are_throttled(port: Port, monkeypatch:
         (b"&".join([b"a=b"] * 200), {""}),
     ],
 )
-async def test_a_form_that_is_wrong_is_422_and_names_every_wrong_field(port: Port, path: str, raw: bytes, fields: set[str]) -> None:
+async def test_a_form_that_is_wrong_is_refused_as_oauth_has_it_and_names_every_wrong_field(port: Port, path: str, raw: bytes, fields: set[str]) -> None:
+    """RFC 6749 section 5.2. Seen to fail with 422, and without ``error``."""
     answer = await port.ask("POST", path, raw=raw, key=None, Authorization=basic(), Content_Type=FORM)
-    assert answer.status == 422, answer.body
+    assert (answer.status, answer.json["code"], answer.json["error"]) == (400, "form_invalid", "invalid_request"), answer.body
     assert {fault["field"] for fault in answer.json["errors"]} == fields
 
 
@@ -180,7 +182,9 @@ async def test_a_form_that_is_wrong_is_422_and_names_every_wrong_field(port: Por
 async def test_a_field_that_is_not_known_is_ignored_and_json_is_no_form(port: Port, path: str) -> None:
     assert (await port.ask("POST", path, raw=b"token=a&resource=b", key=None, Authorization=basic(), Content_Type=FORM)).status == 200
     answer = await port.ask("POST", path, {"token": "a"}, key=None, Authorization=basic())
-    assert (answer.status, answer.json["code"]) == (415, "media_type_unsupported")
+    assert (answer.status, answer.json["code"], answer.json["error"]) == (400, "form_invalid", "invalid_request")
+    too_long = await port.ask("POST", path, raw=b"token=" + b"x" * 65_536, key=None, Authorization=basic(), Content_Type=FORM)
+    assert (too_long.status, too_long.json["error"]) == (413, "invalid_request")
 
 
 async def test_no_secret_that_comes_in_a_form_reaches_log_or_metric(port: Port, caplog: pytest.LogCaptureFixture) -> None:

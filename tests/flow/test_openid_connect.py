@@ -153,6 +153,21 @@ async def test_another_state_is_refused_and_leaves_the_right_one_good(port: Port
     assert (await visit(port, path_of(came_back), errand)).status == 200
 
 
+async def test_a_refused_answer_is_in_the_audit_log_and_counted(port: Port, provider: Provider) -> None:
+    """A forged state, and an answer that comes again. Seen to fail where the pages render the refusal by themselves."""
+    address, errand = await go(port)
+    came_back = path_of(await signed_in_there(provider, address, "ana", BACK))
+    assert refused(await visit(port, path_of(came_back, state="forged"), errand))
+    assert (await visit(port, came_back, errand)).status == 200
+    assert refused(await visit(port, came_back, errand))
+    assert port.backlog
+    await port.backlog.finish(5)
+    items = (await port.ask("GET", "/api/v1/audit", Host="tokens.example")).json["items"]
+    noted = [each["details"] for each in items if each["action"] == "call.refused"]
+    assert noted == [{"method": "GET", "route": "/sign-in/oidc/callback", "status": 403, "code": "sign_in_refused"}] * 2
+    assert port.counters.management["/sign-in/oidc/callback", "GET", 403, "sign_in_refused"] == 2
+
+
 async def test_without_the_browsers_cookie_or_with_anothers_the_answer_is_refused(port: Port, provider: Provider) -> None:
     address, errand = await go(port)
     _, of_another = await go(port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from collections.abc import AsyncIterator
@@ -143,3 +144,24 @@ async def test_a_cursor_behind_the_last_token_is_an_empty_last_page(port: Port, 
     await fill(store, "ana", 3)
     answer = await port.ask("GET", f"{TOKENS}?cursor=1-{'0' * 12}")
     assert (answer.status, answer.json, answer.headers.get("link")) == (200, {"items": [], "next": None}, None)
+
+
+@pytest.mark.parametrize(("path", "claims"), [("/tokens", {}), ("/owners", {"admin": True})])
+async def test_a_search_that_has_not_seen_all_says_so_and_leads_on(port: Port, store: Store, path: str, claims: dict[str, Any]) -> None:
+    """Seen to fail where the page says that no token matches."""
+    await fill(store, "ana", 10_003)
+    link = (await port.ask("POST", "/api/v1/sign-in-links", key=user_jwt("ana", **claims))).json["url"]
+    cookie = (await port.ask("GET", "/" + link.split("/", 3)[3], key=None)).headers["set-cookie"].split(";")[0]
+
+    async def page(target: str) -> str:
+        return (await port.ask("GET", target, key=None, Cookie=cookie, Accept="text/html")).body.decode()
+
+    async def older(shown: str) -> str:
+        assert "None among the newest 10,000; look further." in shown
+        assert "No token matches" not in shown
+        (target,) = re.findall(r'href="([^"]*)">Older<', shown)
+        return await page(html.unescape(target))
+
+    found = await older(await page(f"{path}?q=t0"))  # the oldest of all
+    assert re.findall(r"<bdi>(t\d+)</bdi></a>", found) == ["t0"]
+    assert "No older token matches." in await older(await page(f"{path}?state=revoked"))

@@ -199,6 +199,24 @@ async def test_all_tokens_of_one_who_leaves_are_ended_whatever_the_name(port: Po
     assert (again.status, again.json["revoked"]) == (200, [])
 
 
+@pytest.mark.parametrize("owner", ["EXAMPLE\\ana", "{x}", "a{b", ".", "..", "%2e", "100%25", "revoke", "a/../b", "ana", "x" * 255])
+async def test_a_subject_that_no_path_can_hold_is_named_in_the_body(port: Port, issuance: Issuance, owner: str) -> None:
+    """As DOMAIN\\user of an Active Directory. Seen to fail with the path as the only way."""
+    made = (await port.make(owner=owner, grants=["work"]))["token"]["id"]
+    other = (await port.make(owner="other", grants=["work"]))["token"]["id"]
+    answer = await port.ask("POST", "/api/v1/owners/revoke", {"owner": owner})
+    assert answer.status == 200, answer.body
+    assert (answer.json["owner"], answer.json["revoked"]) == (owner, [made])
+    assert (await issuance.get(other)).state == "active"
+
+
+@pytest.mark.parametrize("body", [None, {}, {"owner": ""}, {"owner": None}, {"owner": "x" * 256}, {"owner": " a"}, {"owner": "a\nb"}, {"owner": "a", "b": 1}])
+async def test_a_body_that_names_no_owner_is_422(port: Port, body: object) -> None:
+    answer = await port.ask("POST", "/api/v1/owners/revoke", body)
+    assert (answer.status, answer.json["errors"][0]["field"]) == (422, "b" if body and "b" in body else "owner")  # type: ignore[operator]
+    assert (await port.ask("POST", "/api/v1/owners/revoke", body, key=user_jwt("ana"))).json["code"] == "admin_only"
+
+
 async def test_only_admins_end_all_tokens_of_an_owner_their_own_too(port: Port) -> None:
     await port.make(owner="ana", grants=["work"])
     for owner in ("ana", "ben", "nobody"):

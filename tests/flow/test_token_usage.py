@@ -175,6 +175,38 @@ async def test_a_users_usage_and_refusals_are_no_others_and_no_other_may_replace
         assert (await port.ask("GET", f"/api/v1/tokens/{made['id']}")).json["token"]["replaced_by"] is None
 
 
+async def test_a_token_is_replaced_by_one_of_its_owner_alone_for_admins_too(store: Store) -> None:
+    """Its owner reads the id of what replaces it. Seen to fail without the comparison of owners in Issuance."""
+    async with management_port(store, issuers=[ISSUER]) as port:
+        made = (await port.make(owner="ana"))["token"]
+        facts = {"name": "x", "grants": ["worklogs"], "replaces": made["id"]}
+        for owner in ({}, {"owner": "ben"}):
+            refused = await port.ask("POST", "/api/v1/tokens", {**facts, **owner})
+            assert (refused.status, [fault["field"] for fault in refused.json["errors"]]) == (422, ["replaces"])
+            assert refused.json["errors"][0]["message"] == 'is a token of "ana": the new one must have the same owner'
+        told = await port.ask("POST", "/api/v1/tokens", {**facts, "owner": "", "replaces": "0" * 12})
+        assert [fault["field"] for fault in told.json["errors"]] == ["owner", "replaces"]
+        assert (await port.ask("GET", f"/api/v1/tokens/{made['id']}", key=user("ana"))).json["token"]["replaced_by"] is None
+        new = (await port.make(owner="ana", replaces=made["id"]))["token"]
+        assert (await port.ask("GET", f"/api/v1/tokens/{made['id']}", key=user("ana"))).json["token"]["replaced_by"] == new["id"]
+        assert (await port.ask("GET", f"/api/v1/tokens/{new['id']}", key=user("ana"))).status == 200
+
+
+@pytest.mark.parametrize("by", ["another's token", "one that is gone"])
+async def test_a_replaced_tokens_page_opens_whatever_became_of_the_one_in_its_place(by: str, store: Store) -> None:
+    """Seen to fail, with 404, where the page demands the other token."""
+    async with management_port(store, issuers=[ISSUER]) as port:
+        made = (await port.make(owner="ana"))["token"]
+        other = (await port.make(owner="ben"))["token"]["id"] if by == "another's token" else "0" * 12
+        async with store.session() as (session, _):
+            await session.write(("HSET", store.keys.info(made["id"]), "replaced_by", other))
+        link = (await port.ask("POST", "/api/v1/sign-in-links", key=user("ana"))).json["url"]
+        cookie = (await port.ask("GET", "/" + link.split("/", 3)[3], key=None)).headers["set-cookie"].split(";")[0]
+        page = await port.ask("GET", f"/tokens/{made['id']}", key=None, Cookie=cookie, Accept="text/html")
+        assert page.status == 200
+        assert other not in page.body.decode()
+
+
 def test_answers_tell_of_the_expiry_in_the_last_fourteen_days_alone(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     """Upstream's own fields of that name are dropped. Seen to fail with SOON_MS at 15 days."""
     upstream.scripts["forged"] = [b"HTTP/1.1 200 OK\r\nX-Scopegate-Token-Expires: never\r\nContent-Length: 0\r\n\r\n"]

@@ -9,10 +9,16 @@ import re
 import pytest
 
 from gateway.core import forwarding
+from gateway.core.audit import ACTIONS
 from gateway.core.decision import Denial, denied
 from gateway.core.explain import Reasons
 from gateway.core.reason import REASONS
+from gateway.core.token_record import TokenRecord
+from gateway.flow.audit_backlog import REFUSED
+from gateway.flow.token_json import record_json
 from gateway.inbound.problem import document
+from gateway.management.calls import CALLS
+from gateway.management.payload import NewToken
 from gateway.management.problem import MANAGEMENT_REASONS
 from gateway.observe.access_log import AccessLine
 from tests.harness.vectors import table
@@ -126,3 +132,46 @@ def test_every_way_in_which_an_answer_ends_is_told() -> None:
     ends = {code for path in sources() if path.startswith("gateway/inbound/") for code in re.findall(r'_cut\("(\w+)"\)', text(path))}
     assert len(ends) == 4
     assert [code for code in ends if f"`{code}`" not in LOG] == []
+
+
+RECORD = TokenRecord(id="a" * 12, name="x", owner="ana", access="custom", grants=(), policy_scopes=(), created_at=0, expires_at=1, state="active", version=1)
+API = text("docs/management-api.md")
+_MADE = API.split("## Make a token\n")[1].split("\n## ")[0]
+
+
+def told_calls() -> set[str]:
+    """The calls of the page's table."""
+    return {call for row in re.findall(r"^\| (.*?) \|", API, re.MULTILINE) for call in re.findall(r"`([A-Z]+ /[^`]*)`", row)}
+
+
+def test_the_page_of_the_management_api_tells_every_call_and_no_other() -> None:
+    """Seen to fail with a row left out."""
+    assert told_calls() == {f"{call.method} {call.path.replace('{id}', 'ID').replace('{owner}', 'SUBJECT')}" for call in CALLS}
+
+
+def test_it_tells_what_a_call_takes_in_its_query() -> None:
+    for call in CALLS:
+        if call.query is not None:
+            (row,) = (line for line in API.splitlines() if line.startswith(f"| `{call.method} {call.path}` "))
+            assert set(re.findall(r"`(\w+)`", row.split(" | ")[0])) == set(call.query.model_fields), row
+
+
+def test_it_tells_every_field_of_a_new_token_and_the_whole_of_its_record() -> None:
+    """Seen to fail without ``replaces``, and without ``reuse``."""
+    assert [name for name in NewToken.model_fields if not re.search(rf"[`\"]{name}[`\"]", _MADE)] == []
+    sample = json.loads(re.findall(r"^(\{\"token\".*?\})$", _MADE, re.MULTILINE | re.DOTALL)[0])
+    assert list(sample["token"]) == list(record_json(RECORD, 0, None))
+
+
+def actions() -> set[str]:
+    """What is written to the audit log, as the source has it."""
+    whole = "".join(text(path) for path in sources())
+    steps = set(re.findall(r'\(token_id, \(?"([a-z]+)"', text("gateway/store/token_register.py")))
+    steps |= set(re.findall(r'arguments = \("([a-z]+)"', text("gateway/store/token_register.py")))
+    return set(re.findall(r'AuditEntry\(\s*"([a-z_.]+)"', whole)) | {f"token.{step}" for step in steps} | {REFUSED}
+
+
+def test_every_action_of_the_audit_log_is_told_and_can_be_picked() -> None:
+    """Seen to fail without ``store.adopt`` in ACTIONS, and without ``token.reuse`` on the page."""
+    told = re.findall(r"^\| (`[a-z]+\.[a-z_]+`.*?) \|", text("docs/audit.md"), re.MULTILINE)
+    assert actions() == set(ACTIONS) == {name for cell in told for name in re.findall(r"`([a-z_.]+)`", cell)}

@@ -20,6 +20,8 @@ class Script:
 CREATE: Final = Script("audit", "record", "create")
 CHANGE: Final = Script("audit", "record", "change")
 NOTE: Final = Script("audit", "note")
+BEGIN: Final = Script("audit", "session", "begin")
+LEAVE: Final = Script("audit", "session", "leave")
 LIMIT: Final = Script("limit")
 USED: Final = Script("used")
 REUSED: Final = Script("reused")

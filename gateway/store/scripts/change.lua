@@ -2,7 +2,7 @@
 -- Answers {appended, {outcome, now, uptime, workers, {field, value, ...}}}: the outcome is done, absent, or the state that forbids it; uptime is the server's in s, so that one who has just started, and may have lost who was registered, is known;
 -- workers are those that may still know the token as it was before.
 local action = ARGS[1]
-local record = fields()
+local record = fields(INFO)
 if not record.id then
   return {APPENDED, {'absent', digits(NOW), '0', {}, {}}}
 end
@@ -19,7 +19,7 @@ end
 -- A repeat changes nothing, but is pushed as a change is: who asks again may not have heard that all workers know.
 local function again()
   redis.call('SET', LIVE, '', 'PX', 1)
-  keep(record)
+  keep(record, LIVE, INFO)
   return answer('done')
 end
 
@@ -56,5 +56,5 @@ else
 end
 record.version = digits(record.version + 1)
 append()
-keep(record)
+keep(record, LIVE, INFO)
 return answer('done')

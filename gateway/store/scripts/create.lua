@@ -1,5 +1,6 @@
--- KEYS[3]: ids, KEYS[4]: the owner's, KEYS[5]: ends. ARGS (see audit.lua): how many tokens an owner may have, what the key of a live value begins with,
--- lifetime in ms, then name and value of each field. Answers {appended, {outcome, now, field, value, ...}}: the outcome is done, taken or full.
+-- KEYS[3]: ids, KEYS[4]: the owner's, KEYS[5]: ends, KEYS[6]: awaited; where another token is replaced, KEYS[7] and KEYS[8]: its live and info.
+-- ARGS (see audit.lua): how many tokens an owner may have, what the key of a live value begins with, lifetime in ms, whether another is replaced (1 or 0),
+-- the notice that the first use is worth ("" for none), then name and value of each field. Answers {appended, {outcome, now, field, value, ...}}: the outcome is done, taken or full.
 local IDS, OWNED, ENDS, MOST = KEYS[3], KEYS[4], KEYS[5], tonumber(ARGS[1])
 if redis.call('EXISTS', LIVE, INFO) > 0 then
   return {APPENDED, {'taken', digits(NOW)}}
@@ -23,7 +24,7 @@ if redis.call('ZCARD', OWNED) >= MOST and is_full() then
 end
 
 local record = {}
-for i = 4, #ARGS, 2 do
+for i = 6, #ARGS, 2 do
   record[ARGS[i]] = ARGS[i + 1]
 end
 record.state = 'active'
@@ -32,10 +33,21 @@ record.created_at = digits(NOW)
 record.expires_at = digits(NOW + tonumber(ARGS[3]))
 record.previous = ''
 record.overlap_until = '0'
+
+-- The one whose place it takes comes first: a record that is damaged fails here, before anything is written. One that is gone by now needs no word of it.
+local replaced = ARGS[4] == '1' and fields(KEYS[8]) or {}
+if replaced.id then
+  replaced.replaced_by = record.id
+  replaced.version = digits(replaced.version + 1)
+  keep(replaced, KEYS[7], KEYS[8])
+end
 append()
+if ARGS[5] ~= '' then
+  redis.call('HSET', KEYS[6], record.id, ARGS[5])
+end
 redis.call('ZADD', IDS, digits(NOW), record.id)
 redis.call('ZADD', OWNED, digits(NOW), record.id)
-keep(record)
+keep(record, LIVE, INFO)
 redis.call('ZADD', ENDS, record.expires_at, record.id)
 local answer = redis.call('HGETALL', INFO)
 table.insert(answer, 1, digits(NOW))

@@ -10,16 +10,16 @@ local function digits(number)
   return string.format('%.0f', number)
 end
 
-local function fields()
-  local flat, map = redis.call('HGETALL', INFO), {}
+local function fields(info)
+  local flat, map = redis.call('HGETALL', info), {}
   for i = 1, #flat, 2 do
     map[flat[i]] = flat[i + 1]
   end
   return map
 end
 
--- Both keys of the token, from the record's fields: the only place that writes them.
-local function keep(record)
+-- Both keys of a token, from its record's fields: the only place that writes them.
+local function keep(record, live_key, info_key)
   local live = '["' .. record.id .. '",' .. record.version .. ',"' .. record.state .. '",' .. record.created_at .. ','
     .. record.expires_at .. ',"' .. record.digest .. '","' .. record.previous .. '",' .. record.overlap_until .. ',' .. record.facts .. ']'
   record.live = live
@@ -28,15 +28,15 @@ local function keep(record)
     flat[#flat + 1] = name
     flat[#flat + 1] = value
   end
-  redis.call('HSET', INFO, unpack(flat))
+  redis.call('HSET', info_key, unpack(flat))
   local ends = tonumber(record.expires_at)
   if record.state == 'revoked' then
     ends = tonumber(record.ended_at)
   end
-  redis.call('PEXPIREAT', INFO, digits(ends + KEPT_MS))
+  redis.call('PEXPIREAT', info_key, digits(ends + KEPT_MS))
   if ends > NOW then
-    redis.call('SET', LIVE, live, 'PXAT', digits(ends))
+    redis.call('SET', live_key, live, 'PXAT', digits(ends))
   else
-    redis.call('DEL', LIVE)
+    redis.call('DEL', live_key)
   end
 end

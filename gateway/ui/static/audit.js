@@ -1,7 +1,7 @@
 // The audit trail, newest first, page by page from the API.
 
 import { call } from "./api.js";
-import { $, make, tellFault } from "./page.js";
+import { $, cell, make, tellFault } from "./page.js";
 import { timeOf } from "./words.js";
 
 const form = $("#audit-filter");
@@ -26,24 +26,47 @@ async function load(fresh) {
   cursor = answer.data.next || "";
   older.hidden = !cursor;
   empty.hidden = rows.childElementCount > 0;
-  $("p", empty).textContent = "No entry matches.";
+  $("p", empty).textContent = cursor ? "None among the newest entries; look further." : "No entry matches.";
 }
 
 function row(entry) {
-  const details = Object.entries(entry.details || {}).map(([name, value]) => `${name}: ${value}`);
+  const details = Object.entries(entry.details || {}).flatMap(([name, value], place) => [place ? ", " : "", make("span", { class: "hint" }, `${name}: `), ...words(value)]);
   const token = entry.token_id ? make("a", { href: `/tokens/${encodeURIComponent(entry.token_id)}` }, make("code", {}, entry.token_id)) : "";
+  const number = cell("No.", make("span", { title: entry.hash }, String(entry.seq)));
+  const told = cell("Details", ...details);
+  number.classList.add("number");
+  told.classList.add("details");
   return make(
     "tr",
     {},
-    make("td", { class: "number", title: entry.hash }, String(entry.seq)),
-    make("td", {}, make("time", { datetime: entry.at }, timeOf(entry.at))),
-    make("td", {}, make("code", {}, entry.action)),
-    make("td", {}, make("bdi", {}, entry.subject || "–"), entry.via ? make("span", { class: "hint" }, ` ${entry.via}`) : ""),
-    make("td", {}, entry.from || ""),
-    make("td", {}, token),
-    make("td", { class: "details" }, details.join(", ")),
-    make("td", {}, make("code", { class: "hint" }, entry.request_id || "")),
+    number,
+    cell("When", make("time", { datetime: entry.at }, timeOf(entry.at).replace(" UTC", ""))),
+    cell("Action", make("code", {}, entry.action)),
+    cell("Who", make("bdi", { class: "who-did", title: entry.subject }, entry.subject || "–"), entry.via ? make("span", { class: "hint" }, entry.via) : ""),
+    cell("From", entry.from || ""),
+    cell("Token", token),
+    told,
+    cell("Request", entry.request_id ? request(entry.request_id) : ""),
   );
+}
+
+const HASH = /^[0-9a-f]{64}$/;
+const words = (value) => String(value).split(" ").flatMap((word, place) => [place ? " " : "", HASH.test(word) ? make("span", { title: word }, `${word.slice(0, 8)}…`) : make("span", { class: "word" }, word)]);
+
+// The beginning of a request's id. A click copies the whole, or shows it where the browser does not let us.
+function request(id) {
+  const begins = id.length > 8 ? `${id.slice(0, 8)}…` : id;
+  const button = make("button", { type: "button", class: "link copy", title: id, "aria-label": `Copy request id ${id}` }, begins);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(id);
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = begins), 1500);
+    } catch {
+      button.replaceWith(make("code", { class: "whole", tabindex: "0" }, id));
+    }
+  });
+  return button;
 }
 
 form.addEventListener("submit", (event) => {

@@ -40,6 +40,7 @@ function wanted() {
       .filter(([, level]) => level && level !== "none")
       .map(([scope, level]) => `${scope}:${level}`);
   }
+  if (form.dataset.owner) body.owner = form.dataset.owner;
   if ($("#description").value.trim()) body.description = $("#description").value;
   const allowed = $("#allowed").value.split(/[\s,]+/).filter(Boolean);
   if (allowed.length) body.allowed_ips = allowed;
@@ -102,6 +103,6 @@ form.addEventListener("submit", async (event) => {
   made.hidden = false;
   $("#made-name").replaceChildren(token.name, make("span", { class: "hint" }, ` until ${dayOf(new Date(token.expires_at))}`));
   const firstUse = { line: firstLine(body), token: token.id, since: Date.parse(token.created_at) };
-  showOnce($("[data-once]", made), secret, firstUse, () => location.replace("/tokens"));
+  showOnce($("[data-once]", made), secret, firstUse, () => location.replace(form.dataset.back));
   $("#made-title").focus();
 });

@@ -12,6 +12,9 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// A table's cell, told with its label where a phone shows the row as a card.
+export const cell = (label, ...children) => make("td", { "data-label": label || undefined }, make("span", {}, ...children));
+
 export function tell(text) {
   $("#fault").replaceChildren();
   $("#told").replaceChildren(text ? make("p", { class: "notice good" }, text) : "");

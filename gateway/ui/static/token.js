@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import "./changes.js";
 import { chart } from "./chart.js";
-import { $, make, onAct, refresh, tell } from "./page.js";
+import { $, cell, make, onAct, refresh, tell } from "./page.js";
 import { count, dayOf, seen, timeOf } from "./words.js";
 
 const id = () => $("[data-part=token]").dataset.id;
@@ -21,18 +21,18 @@ function showUsage({ days, routes, scopes, unused_scopes: unused, narrowed_grant
   const refused = days.reduce((sum, day) => sum + day.refused, 0);
   const words = total || refused ? `${count(total, "request")}, ${count(refused, "refusal")}` : "No request in the last 30 days.";
   $("#chart").replaceChildren(make("p", { class: "total" }, words), total || refused ? chart(days, words) : "");
-  const rows = routes.map((route) =>
-    make("tr", {}, make("td", {}, make("code", {}, route.route)), make("td", {}, `${route.scope} ${route.access}`), make("td", { class: "number" }, route.requests.toLocaleString("en")), make("td", {}, dayOf(new Date(route.last_day)))),
-  );
+  const rows = routes.map((route) => [make("code", {}, route.route), `${titleOf(route.scope)} ${route.access}`, route.requests.toLocaleString("en"), dayOf(new Date(route.last_day))]);
   if (rows.length) $("#routes").replaceChildren(table(["Route", "Scope", "Requests", "Last day"], rows));
   for (const row of document.querySelectorAll("tr[data-scope]")) {
     const used = scopes.find((scope) => scope.scope === row.dataset.scope);
     const parts = used ? [used.view && `${used.view.toLocaleString("en")} view`, used.manage && `${used.manage.toLocaleString("en")} manage`].filter(Boolean) : [];
     $("[data-used]", row).textContent = parts.join(", ") || "not used";
   }
-  if (unused.length && narrowed.length) {
+  const viewed = [...document.querySelectorAll("tr[data-access=manage]")].map((row) => row.dataset.scope).filter((scope) => narrowed.includes(`${scope}:view`));
+  if (narrowed.length && (unused.length || viewed.length)) {
+    const needless = [["Not used", unused], ["Only viewed", viewed]].filter(([, scopes]) => scopes.length).map(([how, scopes]) => `${how} in 30 days: ${scopes.map(titleOf).join(", ")}.`);
     const link = make("a", { class: "button", href: like({ grants: narrowed.join(","), replace: 1 }) }, "Narrow it to what was used");
-    $("#unused").replaceChildren(make("p", { class: "hint" }, `Not used in 30 days: ${unused.map(titleOf).join(", ")}. Access can’t be edited; a new token like this can ask for less.`), link);
+    $("#unused").replaceChildren(make("p", { class: "hint" }, `${needless.join(" ")} Access can’t be edited; a new token like this can ask for less.`), link);
   }
 }
 
@@ -43,25 +43,17 @@ function showDenials(items) {
   if (!items.length) return $("#refused").replaceChildren(make("p", { class: "hint" }, "None."));
   const rows = items.map((item) => {
     const missing = item.missing || [];
-    const reason = make("td", {}, make("code", {}, item.code), missing.length ? ` needs ${missing.join(", ")}` : "");
+    const reason = make("span", {}, make("code", {}, item.code), missing.length ? ` needs ${missing.join(", ")}` : "");
     const mend = item.code === "scope_missing" && missing.length ? make("a", { class: "button small", href: like({ add: missing.join(","), replace: 1 }) }, "New token with it") : "";
-    return make(
-      "tr",
-      {},
-      make("td", {}, make("time", { datetime: item.at, title: timeOf(item.at) }, seen(item.at))),
-      make("td", {}, make("code", {}, `${item.method} ${item.path}`)),
-      make("td", { class: "number" }, String(item.status)),
-      reason,
-      make("td", {}, item.client || ""),
-      make("td", {}, mend),
-    );
+    return [make("time", { datetime: item.at, title: timeOf(item.at) }, seen(item.at)), make("code", {}, `${item.method} ${item.path}`), String(item.status), reason, item.client || "", mend];
   });
   $("#refused").replaceChildren(table(["When", "Request", "Status", "Reason", "From", ""], rows));
 }
 
 function table(titles, rows) {
   const head = titles.map((title) => (title ? make("th", { scope: "col" }, title) : make("td", {})));
-  return make("div", { class: "table", tabindex: "0", role: "region", "aria-label": titles.slice(0, 2).join(", ") }, make("table", { class: "plain-table" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)));
+  const body = rows.map((row) => make("tr", {}, ...row.map((content, column) => cell(titles[column], content))));
+  return make("div", { class: "table cards", tabindex: "0", role: "region", "aria-label": titles.slice(0, 2).join(", ") }, make("table", { class: "plain-table" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body)));
 }
 
 const renaming = $("#renaming");

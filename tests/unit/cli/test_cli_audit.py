@@ -97,6 +97,14 @@ def test_tail_shows_the_newest_entries_oldest_first(run: Run, token_id: str) -> 
     assert run("audit", "tail", "-n", "0").stdout == ""
 
 
+def test_an_entry_that_somebody_has_put_in_is_shown_as_unreadable_and_the_rest_with_it(run: Run, token_id: str, valkey: EmbeddedStore) -> None:
+    """Seen to fail (a traceback) where only the form is looked at."""
+    for number, text in enumerate(('{"seq": "<script>"}', '{"seq": 5, "at": "x", "action": "y", "details": []}', "[]", "x"), 4):
+        assert ask(valkey.socket, "XADD", "sg:audit", "*", "e", text, "n", str(number), timeout_s=5).startswith(b"$")
+    lines = run("audit", "tail").stdout.splitlines()
+    assert ["unreadable" in line for line in lines] == [False] * 3 + [True] * 4
+
+
 def test_export_is_the_whole_log_as_lines_of_json(run: Run, token_id: str) -> None:
     entries = [json.loads(line) for line in run("audit", "export").stdout.splitlines()]
     assert [(each["seq"], each["action"], each["token_id"]) for each in entries] == [

@@ -72,6 +72,26 @@ def test_links_are_not_followed_and_pipes_not_opened(tmp_path: Path) -> None:
     assert scan(tmp_path, "named").returncode == 1  # a link that is named is meant
 
 
+def test_what_is_piped_in_is_read_and_another_pipe_that_is_named_is_told(tmp_path: Path) -> None:
+    """Seen to fail with a silent 0: a false all-clear."""
+    for command in ("echo $TOKEN | {} -", "echo $TOKEN | {} /dev/stdin", "{} <(echo $TOKEN)", "{} - < file"):
+        (tmp_path / "file").write_text(f"{TOKEN.text}\n")
+        shell = ["bash", "-c", command.format(f"{sys.executable} -m gateway scan")]
+        done = subprocess.run(
+            shell, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT), "TOKEN": TOKEN.text}, timeout=60, check=False
+        )
+        assert (done.returncode, done.stdout.endswith(f":1: sgt_{TOKEN.id}_…\n")) == (1, True), (command, done)
+    os.mkfifo(tmp_path / "pipe")
+    done = scan(tmp_path, "pipe")
+    assert (done.returncode, done.stderr) == (2, "pipe: it can't be read (it is a pipe or a device: name a file, or - for what is piped in)\n")
+
+
+def test_a_text_in_utf_16_is_read_as_what_it_says(tmp_path: Path) -> None:
+    for coding in ("utf-16", "utf-16-be"):
+        (tmp_path / coding).write_text(f"one\ntwo {TOKEN.text}\n", coding)
+    assert scan(tmp_path, ".").stdout.splitlines() == [f"{coding}:2: sgt_{TOKEN.id}_…" for coding in ("utf-16", "utf-16-be")]
+
+
 def test_a_huge_file_is_read_piece_by_piece(tmp_path: Path) -> None:
     """512 MiB with a limit on memory that it would not fit into. Seen to fail with the file read whole."""
     huge = tmp_path / "huge"
@@ -116,6 +136,22 @@ def test_a_history_is_read_whole_with_commit_and_path(tmp_path: Path) -> None:
     assert len(json.loads(done.stdout)["found"]) == 2
     assert (found[TOKEN.id]["path"], found[TOKEN.id]["line"], found[TOKEN.id]["commit"]) == ("a b.env", 2, first)
     assert (found[OTHER.id]["path"], found[OTHER.id]["commit"]) == ("(commit message)", message)
+
+
+def test_what_can_be_read_of_a_broken_history_counts(tmp_path: Path) -> None:
+    """Seen to fail with all findings thrown away."""
+    git(tmp_path, "init", "-q", "-b", "main")
+    for number in range(3):
+        (tmp_path / "env").write_text(f"{number} {TOKEN.text}\n")
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-q", "-m", str(number))
+    blob = subprocess.run(["git", "rev-parse", "HEAD:env"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+    (tmp_path / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    done = scan(tmp_path, "--git", ".", "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert len(told["found"]) == 2
+    assert told["unreadable"] == [".: git can't read a part of its history (git fsck tells which): what it could read was looked at"]
 
 
 def test_a_folder_without_a_history_is_told(tmp_path: Path) -> None:

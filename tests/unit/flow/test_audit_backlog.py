@@ -11,7 +11,7 @@ import pytest
 
 from gateway.core.audit import AuditEntry
 from gateway.core.principal import ADMIN_KEY, NOBODY, Actor, Principal
-from gateway.flow.audit_backlog import A_MINUTE, AuditBacklog
+from gateway.flow.audit_backlog import A_MINUTE, CALLERS, AuditBacklog
 from gateway.ports import StoreUnavailable
 
 KNOWN = Actor(Principal("ana", admin=False, via=ADMIN_KEY))
@@ -88,6 +88,40 @@ async def test_a_flood_of_strangers_hides_nobody_who_is_known() -> None:
     backlog.add_refused(refused(KNOWN))
     await backlog.finish(1)
     assert refused(KNOWN) in log.entries
+
+
+async def test_a_flood_of_one_user_hides_no_other_and_is_told_by_its_subject() -> None:
+    """Seen to fail with one count for all who proved who they are."""
+    log, clock = Log(), Clock()
+    backlog = AuditBacklog(log, clock)
+    ben = Actor(Principal("ben", admin=False, via=ADMIN_KEY), "192.0.2.7", "req-1")
+    for _ in range(A_MINUTE + 9):
+        backlog.add_refused(refused(ben))
+    for _ in range(A_MINUTE + 2):
+        backlog.add_refused(refused(KNOWN))
+    await backlog.finish(1)
+    assert log.entries.count(refused(KNOWN)) == log.entries.count(refused(ben)) == A_MINUTE
+    counts = {entry.actor: entry.details for entry in log.entries if "more" in entry.details}
+    assert counts == {Actor(ben.principal): {"more": 9, "callers": "known"}, Actor(KNOWN.principal): {"more": 2, "callers": "known"}}
+
+
+async def test_callers_beyond_some_are_counted_together_until_the_minute_is_over() -> None:
+    """Seen to fail without the bound, and where a caller keeps its place for good."""
+    log, clock = Log(), Clock()
+    backlog = AuditBacklog(log, clock)
+
+    def flood(number: int) -> None:
+        for _ in range(A_MINUTE + 1):
+            backlog.add_refused(refused(Actor(Principal(f"u{number}", admin=False, via=ADMIN_KEY))))
+
+    for number in range(CALLERS + 3):
+        flood(number)
+    clock.now_s = 61.0
+    flood(CALLERS + 1)
+    await backlog.finish(1)
+    more = [(entry.actor.principal.subject, entry.details["more"]) for entry in log.entries if "more" in entry.details]
+    assert more == [*((f"u{number}", 1) for number in range(CALLERS)), ("gateway", 2 * A_MINUTE + 3), (f"u{CALLERS + 1}", 1)]
+    assert len(log.entries) - len(more) == (CALLERS + 2) * A_MINUTE
 
 
 async def test_entries_wait_in_turn_for_a_store_that_is_away() -> None:

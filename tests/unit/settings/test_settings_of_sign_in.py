@@ -209,6 +209,13 @@ def test_without_its_packages_the_start_says_which_to_install(tmp_path: Path, mo
     assert told.endswith("oidc: two packages are missing for it: pip install 'scopegate[oidc]'")
 
 
+@pytest.mark.parametrize("written", ["groups=", "=x", "=", "''"])
+def test_an_admin_claim_that_a_missing_value_left_behind_is_refused(tmp_path: Path, written: str) -> None:
+    """Seen to fail with any text taken: ``groups=`` made an admin of whoever has an empty group."""
+    (told,) = faults(tmp_path, entry(f"algorithms: [HS256], secret_env: STRONG, admin_claim: {written}"), STRONG)
+    assert "admin_claim" in told
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [
@@ -226,4 +233,5 @@ def test_an_origin_that_may_embed_is_read_as_browsers_write_it(tmp_path: Path, w
     ["http://app.example.com", "*", "https://*.example.com", "https://app.example.com/page", "null", "app.example.com", "https://a.example; script-src *"],
 )
 def test_what_is_no_origin_or_not_safe_may_not_embed(tmp_path: Path, written: str) -> None:
-    assert all(line.startswith("gateway.yaml:2:") for line in faults(tmp_path, f"{UPSTREAMS}admin: {{embed_origins: ['{written}']}}\n"))
+    told = faults(tmp_path, f"{UPSTREAMS}admin: {{embed_origins: ['{written}']}}\n")
+    assert all(line.startswith("gateway.yaml:2:") and "upstream" not in line for line in told)

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.token_record import TokenRecord
 from gateway.policy_file.load import parse_policy
-from gateway.ui.token_view import DAY_MS, choices, held_in_words, levels_of, moment, unix_ms, view
+from gateway.ui.token_view import DAY_MS, choices, days_of, held_in_words, levels_of, moment, unix_ms, view
 
 NOW = unix_ms("2026-11-29T12:00:00Z")
 POLICY = parse_policy(
@@ -47,6 +47,12 @@ def test_only_an_active_token_may_be_regenerated_and_an_ended_one_not_revoked() 
         "suspended": (False, True),
         "revoked": (False, False),
     }
+
+
+def test_the_days_of_a_token_are_those_it_was_made_for_and_no_more_than_the_policy_has() -> None:
+    made = {"created_at": NOW, "expires_at": NOW + 90 * DAY_MS - 1}
+    assert [days_of(record(**made), most) for most in (5000, 60)] == [90, 60]
+    assert days_of(record(created_at=NOW, expires_at=NOW + 1000), 60) == 1
 
 
 def test_a_full_token_tells_how_many_scopes_were_added_since() -> None:
