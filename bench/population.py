@@ -46,8 +46,8 @@ async def _populate(options: StoreOptions, count: int, sets: Sequence[tuple[str,
             for number, token in enumerate(made):
                 owner, grants = f"user-{number // TOKENS_AN_OWNER:06}", sets[number % len(sets)]
                 draft = TokenDraft(token.id, digest(token.text), f"job {number}", owner, "custom", grants, (), _YEAR_MS, (), "")
-                keys = (store.keys.live(token.id), store.keys.info(token.id), store.keys.ids, store.keys.owner(owner), store.keys.ends)
-                arguments = (_MOST, store.keys.live_prefix, draft.lifetime_ms, *draft_fields(draft))
+                keys = (store.keys.live(token.id), store.keys.info(token.id), store.keys.ids, store.keys.owner(owner), store.keys.ends, store.keys.awaited)
+                arguments = (_MOST, store.keys.live_prefix, draft.lifetime_ms, 0, "", *draft_fields(draft))
                 answer = await store.chain.run(session, CREATE, keys, arguments, AuditEntry("token.create", ON_ITS_OWN, token.id, owner), now_ms)
                 if answer[0] != b"done":
                     raise StoreUnavailable("a token could not be made")

@@ -43,7 +43,7 @@ function row(entry) {
     cell("When", make("time", { datetime: entry.at }, timeOf(entry.at).replace(" UTC", ""))),
     cell("Action", make("code", {}, entry.action)),
     cell("Who", make("bdi", { class: "who-did", title: entry.subject }, entry.subject || "–"), entry.via ? make("span", { class: "hint" }, entry.via) : ""),
-    cell("From", entry.from || ""),
+    cell("From", entry.from ? make("span", { class: "from", title: entry.from }, entry.from) : ""),
     cell("Token", token),
     told,
     cell("Request", entry.request_id ? request(entry.request_id) : ""),
