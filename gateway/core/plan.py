@@ -165,7 +165,7 @@ def _changes(old: Policy, new: Policy) -> list[Change]:
         ((one, none) for one in forms.old.values()),
         ((none, other) for other in forms.new.values()),
     )
-    found = _Changes(old, new, forms)
+    found = _Changes(old, new)
     for one, other in pairs:
         found.compare(one, other, forms.between(one.parts, other.parts))
     if old.report != new.report:
@@ -176,15 +176,8 @@ def _changes(old: Policy, new: Policy) -> list[Change]:
 class _Changes:
     """Gathers the changes; those that differ by the method alone are one."""
 
-    def __init__(self, old: Policy, new: Policy, forms: Forms) -> None:
+    def __init__(self, old: Policy, new: Policy) -> None:
         self._policies = (old, new)
-        # What each policy's template takes in the other too, by the id of its shape: between two that both have, the same one wins in both.
-        self._stays: dict[int, frozenset[str]] = {}
-        if old.ignore_case == new.ignore_case:
-            for shapes, others in ((forms.old, forms.new), (forms.new, forms.old)):
-                for key, shape in shapes.items():
-                    self._stays[id(shape)] = frozenset(shape.routes.keys() & others[key].routes.keys()) if key in others else frozenset()
-        self._same = {id(forms.old[key]): id(forms.new[key]) for key in forms.old.keys() & forms.new.keys()}
         self._terms: dict[tuple[int, bool], set[tuple[object, ...]]] = {}  # by the id of a shape, which lives as long as this
         self._found: dict[Change, list[str]] = {}
 
@@ -202,7 +195,7 @@ class _Changes:
             for method in (one.routes or other.routes)
             if not (one.routes and other.routes) or method in other.routes
         }
-        todo = {method: routes for method, routes in todo.items() if self._differ(*routes) and not self._same_wins(one, other, method)}
+        todo = {method: routes for method, routes in todo.items() if self._differ(*routes)}
         if not todo:
             return
         for form in forms:
@@ -212,14 +205,6 @@ class _Changes:
                     del todo[method]
                 if not todo:
                     return
-
-    def _same_wins(self, one: Shape, other: Shape, method: str) -> bool:
-        """Whether no request can be taken by one of them in the old policy and by the other in the new: both have both (or one of them stands for no rule)."""
-        if self._same.get(id(one)) == id(other):
-            return False
-        nothing = frozenset((method,))
-        stays = [self._stays.get(id(shape), frozenset()) if shape.routes else nothing for shape in (one, other)]
-        return all(method in each for each in stays)
 
     def note_unmapped(self) -> None:
         """Of two policies one only reports what no rule takes: that is no rule's change, and yet all its requests are decided otherwise."""

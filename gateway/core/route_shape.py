@@ -77,25 +77,45 @@ class Forms:
         self.new = shapes_of(new)
         self._cases = (old.ignore_case, new.ignore_case)
         self._folded = old.ignore_case or new.ignore_case
-        both = [*self.old.values(), *self.new.values()]
+        known_shapes = [*self.old.values(), *self.new.values()]
         self._literals = tuple({part for shape in shapes.values() for part in shape.parts if not is_name(part)} for shapes in (self.old, self.new))
-        self._longest = max((len(shape.parts) for shape in both), default=0) + 1
+        self._longest = max((len(shape.parts) for shape in known_shapes), default=0) + 1
         known = {part.lower() for literals in self._literals for part in literals}
         self._fresh = next(word for word in (f"any{number or ''}" for number in itertools.count()) if not any(part.startswith(word) for part in known))
-        self._root = _Node()
-        for shape in self.new.values():
-            node = self._root
+        alike = old.ignore_case == new.ignore_case
+        both = [(self.old[key], self.new[key]) for key in self.old.keys() & self.new.keys()] if alike else []
+        self._twins = {id(one): other for one, other in both if one.routes.keys() == other.routes.keys()}  # by the id of a shape, which lives as long as this
+        settled = {id(other) for other in self._twins.values()}
+        self._all = self._tree(self.new.values())
+        self._moved = self._tree(shape for shape in self.new.values() if id(shape) not in settled)
+
+    def _tree(self, shapes: Iterable[Shape]) -> _Node:
+        root = _Node()
+        for shape in shapes:
+            node = root
             for part in unnamed(shape.parts, ignore_case=self._folded):
                 node = node.children.setdefault(part, _Node())
             # Two literals that only case tells apart are one here: the second hangs below, and meet() tells them apart.
             while node.shape is not None:
                 node = node.children.setdefault("", _Node())
             node.shape = shape
+        return root
 
     def met_by(self, shape: Shape) -> Iterator[Shape]:
-        """The shapes of the new policy that match a path which this one of the old matches too."""
+        """The shapes of the new policy that may win a path which this one of the old wins, and match it.
+
+        Of two templates that both policies have, for the same methods, the same one wins in both: so a template that stays meets itself and those that do not.
+        """
+        twin = self._twins.get(id(shape))
+        if twin is not None:
+            yield twin
+            yield from self._met(shape, self._moved)
+        else:
+            yield from self._met(shape, self._all)
+
+    def _met(self, shape: Shape, root: _Node) -> Iterator[Shape]:
         parts = unnamed(shape.parts, ignore_case=self._folded)
-        todo = [(self._root, 0)]
+        todo = [(root, 0)]
         while todo:
             node, depth = todo.pop()
             rest = node.children.get(REST)
@@ -129,7 +149,7 @@ class Forms:
         exact: list[str] = []
         choices: list[list[str]] = []
         for one, other in zip(old, new, strict=True):
-            met = self._met(one, other)
+            met = self._segment(one, other)
             if met is None:
                 return None
             name, choice = met
@@ -147,7 +167,7 @@ class Forms:
             tuple("/" + "/".join([*way[: fresh or 0], f"{self._fresh}%2F{self._fresh}", *way[(fresh or 0) + 1 :]]) for way in encoded),
         )
 
-    def _met(self, one: str, other: str) -> tuple[str, list[str]] | None:
+    def _segment(self, one: str, other: str) -> tuple[str, list[str]] | None:
         """How people are told a segment that matches both, and the segments that stand for it; None where none matches both."""
         old_folds, new_folds = self._cases
         if is_name(one):
