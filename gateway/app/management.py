@@ -97,6 +97,7 @@ class ManagementApp:
             clients=settings.admin.introspection,
             usage=RedisUsageReader(self._store),
             hosts=settings.admin.hosts,
+            own_prefix=settings.own_prefix,
             overview=overview,
         )
         Pages(issuance, callers, lambda: self._policy, settings.public_url or f"http://{_reachable(settings.listen)}").add_to(app)

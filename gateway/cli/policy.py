@@ -17,6 +17,7 @@ from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import fail, plain_errors, print_json, printable
 from gateway.cli.store_session import open_store
 from gateway.core.explain import Explanation, Holder, explain, holder_of, rule_of
+from gateway.core.own_routes import OWN_PREFIX
 from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.core.scope import GrantSet, parse_grants
@@ -92,12 +93,16 @@ def explain_(
     if grant and token:
         fail("--grant and --token together: say one of them")
     with plain_errors():
-        policy = load_policy(policy_file or load_settings(config_path(config), os.environ, read_credentials=False).policy)
+        own_prefix = OWN_PREFIX
+        if token or policy_file is None:
+            settings = load_settings(config_path(config), os.environ, read_credentials=False)
+            policy_file, own_prefix = policy_file or settings.policy, settings.own_prefix
+        policy = load_policy(policy_file)
         caller = asyncio.run(_holder(token, config_path(config))) if token else Holder(_granted(grant or []))
     for scope in caller.grants.levels:
         if not policy.knows(scope):
             _warn(f"warning: {scope!r} is no scope of this policy: known are {', '.join(policy.scopes)}")
-    explanation = explain(policy, method, path, caller.grants, caller.created_ms, caller.refusal)
+    explanation = explain(policy, method, path, caller.grants, caller.created_ms, caller.refusal, own_prefix)
     if as_json:
         print_json(explanation.facts())
     else:
@@ -185,4 +190,4 @@ def _print_explanation(policy: Policy, method: str, path: str, explanation: Expl
 
 
 def _rule(policy: Policy, route: Route) -> str:
-    return f"{rule_of(route)}, {policy.name}:{route.line}"
+    return f"{rule_of(route)}, {'the gateway' if route.own else f'{policy.name}:{route.line}'}"

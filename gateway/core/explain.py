@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from gateway.core.authorize import check_grant, find_route, refuse_method, reported
 from gateway.core.decision import Allow, Denial, denied
+from gateway.core.own_routes import own_policy
 from gateway.core.path import CanonicalPath, canonicalise
 from gateway.core.policy import Policy
 from gateway.core.route import Route
@@ -109,11 +110,19 @@ def holder_of(record: TokenRecord, now_ms: int) -> Holder:
     return Holder(parse_grants(record.grants), record.created_at, refusal)
 
 
-def explain(policy: Policy, method: str, target: str, grants: GrantSet, created_ms: int = EVER_AFTER, token_refusal: Denial | None = None) -> Explanation:
+def explain(
+    policy: Policy,
+    method: str,
+    target: str,
+    grants: GrantSet,
+    created_ms: int = EVER_AFTER,
+    token_refusal: Denial | None = None,
+    own_prefix: str = "",
+) -> Explanation:
     """What the policy says to a request by a token with these grants, made at ``created_ms`` (Unix milliseconds).
 
     ``target`` is the request target as sent. ``token_refusal`` is what is wrong with the token itself; it counts where the token is judged: after the path's
-    form, before the route, and not at all on a public route.
+    form, before the route, and not at all on a public route. ``own_prefix`` is what the gateway answers itself under.
     """
     granted = tuple(grants.text.split())
     refused_method = refuse_method(method)
@@ -122,6 +131,8 @@ def explain(policy: Policy, method: str, target: str, grants: GrantSet, created_
     if malformed or isinstance(path, Denial):
         assert malformed is not None  # noqa: S101 - one of the two
         return Explanation("deny", malformed.reason.code, malformed.detail, target, None, "", granted, (), ())
+    if own_prefix and path.path.startswith(own_prefix):
+        policy = own_policy(own_prefix)
     found = find_route(policy, path, method)
     route = found if isinstance(found, Route) else found.route
     tried = _tried(policy, path, method, route)
@@ -130,8 +141,8 @@ def explain(policy: Policy, method: str, target: str, grants: GrantSet, created_
         return Explanation("allow", "", "The route is public: no token is asked for.", path.path, found, "", granted, (), tried)
     refusal = token_refusal or (found if isinstance(found, Denial) else check_grant(found, grants, created_ms, method))
     if refusal is None:
-        scope = route.scope.id if route and route.scope else ""
-        return Explanation("allow", "", f"The token holds {scope}:{access}.", path.path, route, access, granted, (), tried)
+        held = f"The token holds {route.scope.id}:{access}." if route and route.scope else "The gateway answers this itself, to every good token."
+        return Explanation("allow", "", held, path.path, route, access, granted, (), tried)
     forwarded = isinstance(reported(policy, found, refusal), Allow)
     return Explanation("deny", refusal.reason.code, refusal.detail, path.path, route, access, granted, refusal.missing, tried, forwarded)
 

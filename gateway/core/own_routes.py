@@ -15,6 +15,7 @@ from gateway.core.route_table import RouteTable
 ME: Final = "me"
 ROUTES: Final = "me/routes"
 OPENAPI: Final = "me/openapi.json"
+OWN_PREFIX: Final = "/.scopegate/"  # unless the configuration says otherwise
 
 
 def own_policy(prefix: str) -> Policy:

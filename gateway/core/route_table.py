@@ -106,7 +106,8 @@ class RouteTable:
                 todo.append((child, depth + 1))
 
     def nearest(self, path: str, most: int = 3) -> list[tuple[Route, str]]:
-        """For a canonical path that no template matches: some of the templates that agree with it furthest, each with where they part."""
+        """For a canonical path that no template matches: some of the templates that agree with it furthest, each with where they part. The path itself is not
+        quoted: it may hold anything, and be long."""
         parts = segments(path.lower() if self._ignore_case else path)
         node, depth = self._root, 0
         furthest = [(node, 0)]
@@ -126,9 +127,9 @@ class RouteTable:
                 if depth == len(parts):
                     why = f"goes on with {asked[depth]!r} where the path ends"
                 elif depth == len(asked):
-                    why = f"ends where the path goes on with {parts[depth]!r}"
+                    why = f"ends where the path goes on with segment {depth + 1}"
                 else:
-                    why = f"has {asked[depth]!r} where the path has {parts[depth]!r}"
+                    why = f"has {asked[depth]!r} in place of the path's segment {depth + 1}"
                 found.append((route, why))
         return found
 

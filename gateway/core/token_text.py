@@ -7,12 +7,15 @@ characters, big-endian. So a typo or a made-up token is refused without asking t
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zlib
+from base64 import b64decode
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_LENGTH: Final = 12
@@ -73,6 +76,23 @@ def find_in(text: str, prefix: str) -> bool:
     if f"{prefix}_" not in text:
         return False
     return any(parse(match[1], prefix) for match in _inside(prefix).finditer(text))
+
+
+def may_hold_token(text: str, prefix: str) -> bool:
+    """Whether an Authorization field's value may hold a token, whole, cut off or mistyped: as it is, with percent codes, with blanks in it, or as one of the
+    two parts of Basic credentials (RFC 7617). What is said of a token's checksum counts for nothing here: five of six characters give the sixth away.
+    """
+    scheme, _, rest = text.partition(" ")
+    told = [text]
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            told.append(b64decode(rest.strip() + "==").decode("latin-1"))
+    beginning = re.compile(rf"{re.escape(prefix)}_[0-9A-Za-z]{{{ID_LENGTH}}}_")
+    for each in told:
+        plain = "".join(unquote(unquote(each)).split())
+        if beginning.search(plain):
+            return True
+    return False
 
 
 def checksum(body: str) -> str:

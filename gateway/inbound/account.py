@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.core.decision import Allow, Denial
-from gateway.core.explain import EXPLAINED, Reasons, reasons_of
+from gateway.core.explain import EXPLAINED, Reasons, reasons_of, rule_of
 from gateway.observe.access_log import AccessLine, AccessLog
 from gateway.observe.metrics import Counters
 from gateway.observe.redaction import Redaction
@@ -95,9 +95,10 @@ class Account:
     def _decided(self, exchange: Ending, denial: Denial, method: str) -> Decided:
         """With its reasons, where it was a good token's: others are refused for what their credential or message is."""
         opening, record, engine = exchange.opening, denial.record, exchange.plane.engine
-        reasons = exchange.reasons or Reasons("", (), (), ())
+        rule = rule_of(denial.route) if denial.route is not None and record is not None else ""
+        reasons = exchange.reasons or Reasons(rule, (), tuple(record.grants) if record is not None else (), denial.missing)
         if not exchange.reasons and opening is not None and record is not None and denial.reason.code in EXPLAINED:
-            reasons = reasons_of(engine.policy, opening.path, method, denial, record.grants)
+            reasons = reasons_of(engine.policy_of(opening.path), opening.path, method, denial, record.grants)
         return Decided(
             exchange.request_id,
             int(time.time() * 1000),

@@ -10,7 +10,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
+from gateway.core.authorize import find_route
 from gateway.core.decision import Denial
+from gateway.core.route import Route
 from gateway.core.token_record import LiveRecord
 from gateway.flow.engine import Engine
 from gateway.ports import StoreUnavailable, TokenStore
@@ -85,6 +89,10 @@ class LiveStreams:
         request, opening = exchange.request, exchange.opening
         if request is None or opening is None:
             return
+        match = opening.match
+        if not isinstance(match, Route) or match.report:
+            # It was let through because nothing was enforced: whether that is so still, the policy in force says.
+            opening = structs.replace(opening, match=find_route(self._engine.policy_of(opening.path), opening.path, request.method))
         verdict = self._engine.judge(opening, record, now_ms, request.method, exchange.address, websocket=request.websocket)
         if isinstance(verdict, Denial):
             exchange.end_of_token()

@@ -9,7 +9,7 @@ from gateway.core.client_address import Address, Network, is_trusted
 from gateway.core.forwarding import CLAIM, CODING, CREDENTIAL, fold, identity_block
 from gateway.core.path import CanonicalPath
 from gateway.core.token_record import LiveRecord
-from gateway.core.token_text import find_in
+from gateway.core.token_text import may_hold_token
 from gateway.inbound.request import GatewayRequest
 from gateway.settings import UpstreamSettings
 from gateway.upstream.pool import UpstreamPool
@@ -97,12 +97,12 @@ class IdentityBlocks(dict[str, tuple[LiveRecord, bytes]]):
 
 
 def own_authorization(request: GatewayRequest, upstream: UpstreamRoute, token_prefix: str) -> bytes:
-    """The client's Authorization line, for a route that only reports: one for the upstream, not for us. Nothing of it goes up where it holds a token of
+    """The client's Authorization line, for a route that only reports: one for the upstream, not for us. Nothing of it goes up where it may hold a token of
     ours (G7), or where the upstream has credentials."""
     if upstream.credentials or request.hop_authorization or len(request.authorizations) != 1:
         return b""
     (value,) = request.authorizations
-    return b"" if find_in(value.decode("latin-1"), token_prefix) else b"Authorization: " + value + b"\r\n"
+    return b"" if may_hold_token(value.decode("latin-1"), token_prefix) else b"Authorization: " + value + b"\r\n"
 
 
 def request_head(

@@ -46,13 +46,15 @@ def build_management(
     trusted_proxies: Sequence[Network] = (),
     clients: Sequence[IntrospectionClient] = (),
     hosts: Collection[str] = (),
+    own_prefix: str = "",
     overview: Callable[[], Awaitable[Overview]] | None = None,
 ) -> web.Application:
     """The application of the management port, for ``ManagementServer``.
 
     ``policy`` gives the policy in force at each call. ``readiness`` gives the reasons, as plain lines without address or secret, why the gateway
     is not ready, none if it is. ``once`` remembers calls by their idempotency key, ``limits`` counts what is throttled; ``clients`` may introspect
-    the tokens that ``holding`` finds by their text. ``hosts`` are names that the port answers to besides its own address and localhost. ``overview``
+    the tokens that ``holding`` finds by their text. ``hosts`` are names that the port answers to besides its own address and localhost. ``own_prefix`` is
+    what the data plane answers itself under. ``overview``
     tells of the other processes of this node, whose counts /metrics adds to ``counters``; None where there are none. ``trail`` is the
     audit log to read, ``refused`` is given an entry for each refused call; ``trusted_proxies`` are believed where a call comes from.
     """
@@ -61,7 +63,7 @@ def build_management(
     )
     health = Health(policy, readiness, counters, overview or _alone)
     tokens = TokenCalls(issuance, policy, once, sign_in)
-    rules = PolicyCalls(issuance, policy)
+    rules = PolicyCalls(issuance, policy, own_prefix)
     oauth = OAuthCalls(holding, issuance, callers, clients, limits, policy)
     doors = SignInCalls(sign_in, callers)
     uses = UsageCalls(issuance, usage, policy)

@@ -25,10 +25,11 @@ _NAME: Final = re.compile(r"\{[^{}]*\}")
 
 
 class PolicyCalls:
-    """The handlers. ``policy`` gives the policy in force."""
+    """The handlers. ``policy`` gives the policy in force, ``own_prefix`` is what the gateway answers itself under."""
 
-    def __init__(self, issuance: Issuance, policy: Callable[[], Policy]) -> None:
+    def __init__(self, issuance: Issuance, policy: Callable[[], Policy], own_prefix: str = "") -> None:
         self._issuance = issuance
+        self._own_prefix = own_prefix
         self._policy = policy
 
     async def scopes(self, request: web.Request) -> web.Response:
@@ -43,7 +44,7 @@ class PolicyCalls:
         asked = demand(Question, await read_body(request))
         policy = self._policy()
         holder = await self._holder(asked, policy, request)
-        return json_response(explain(policy, asked.method, asked.path, holder.grants, holder.created_ms, holder.refusal).facts())
+        return json_response(explain(policy, asked.method, asked.path, holder.grants, holder.created_ms, holder.refusal, self._own_prefix).facts())
 
     async def _holder(self, asked: Question, policy: Policy, request: web.Request) -> Holder:
         if asked.token_id is None:

@@ -29,6 +29,9 @@ SEGMENTS = (
     "status",
     "limited-status",
     "plans",
+    ".scopegate",
+    "me",
+    "routes",
     "a%2Fb",
     "a..",
     "..",
@@ -84,8 +87,42 @@ def test_what_came_near_is_told_with_where_it_parts(token: Made, gateway: Gatewa
         return [(each["rule"].rpartition(" ")[2], each["why"]) for each in json.loads(gateway.ask("GET", path, token=token.secret).body)["tried"]]
 
     assert ("/4/files/{name}", "goes on with '{name}' where the path ends") in tried("/4/files")
-    assert ("/4/limited/{name}", "ends where the path goes on with 'b'") in tried("/4/limited/a/b")
-    assert tried("/5/worklogs")[0] == ("/4/worklogs/**", "has '4' where the path has '5'")
+    assert ("/4/limited/{name}", "ends where the path goes on with segment 4") in tried("/4/limited/a/b")
+    assert tried("/5/worklogs")[0] == ("/4/worklogs/**", "has '4' in place of the path's segment 1")
+
+
+def test_a_path_is_nowhere_quoted_so_that_nothing_of_it_is_kept_and_no_answer_grows_with_it(
+    token: Made, gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    """Seen to fail with the path's segment in the words: most of another token's secret, and 25 KB a refusal."""
+    cut = gateway.make("worklogs").secret[:-1]
+    answer = gateway.ask("GET", f"/{cut}", "X-Request-Id: quoted-1", token=token.secret)
+    assert cut not in answer.body.decode()
+    assert len(gateway.ask("GET", f"/{'a' * 7000}", token=token.secret).body) < 2000
+    decisions = eventually(lambda: json.loads(gateway.cli("explain", "quoted-1", "--json").stdout)["decisions"], "the decision", 20)
+    assert cut not in json.dumps(decisions)
+
+
+def test_of_other_refusals_of_a_good_token_the_rule_and_what_it_holds_are_told_too(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Seen to fail with "no rule" and "nothing" for a body that was too large."""
+    made = gateway.make("worklogs")
+    assert gateway.ask("POST", "/4/small/a", "X-Request-Id: large-1", token=made.secret, body=b"x" * 2000).code == "body_too_large"
+    (decision,) = eventually(lambda: json.loads(gateway.cli("explain", "large-1", "--json").stdout)["decisions"], "the decision", 20)
+    assert (decision["rule"], decision["granted"], decision["token_id"]) == ("POST /4/small/{name}", ["worklogs:manage"], made.id)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/.scopegate/me"), ("DELETE", "/.scopegate/me"), ("GET", "/.scopegate/none")])
+def test_what_the_gateway_answers_itself_is_explained_as_it_is_answered(
+    method: str, path: str, token: Made, gateway: GatewayProcess, upstream: ScriptedUpstream
+) -> None:
+    answer = gateway.ask(method, path, token=token.secret)
+    asked = by_api(gateway, method, path, token)
+    told = json.loads(gateway.cli("policy", "explain", method, path, "--token", token.id, "--json").stdout)
+    assert asked == told
+    assert (answer.status == 200) == (asked["decision"] == "allow")
+    if answer.status != 200:
+        document = json.loads(answer.body)
+        assert {name: document[name] for name in SAID} == {name: asked[name] for name in SAID}
 
 
 def test_who_holds_no_good_token_learns_nothing(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
