@@ -24,10 +24,11 @@ def load_fitting_policy(settings: Settings) -> Policy:
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a policy file's bytes, as a policy has it as its hash; "" where it can't be read."""
+    """The SHA-256 of a policy file's bytes, as a policy has it as its hash; "" where it can't be read. Of a file over the limit it is that of
+    what is read of it, one byte more than a policy may have: no policy's hash."""
     try:
-        return "" if _is_pipe(path) else sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return "" if _is_pipe(path) else sha256(read_bytes(path)).hexdigest()
+    except DocumentFault:
         return ""
 
 

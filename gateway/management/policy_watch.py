@@ -13,11 +13,12 @@ import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from watchfiles import Change, awatch
+
+from gateway.flow.reload import digest_of
 
 LOG: Final = logging.getLogger("scopegate")
 LOOK_S: Final = 5.0  # also where nothing was told
@@ -72,20 +73,13 @@ def _folders(path: Path) -> dict[Path, int]:
     return found
 
 
-async def _settled(path: Path) -> bytes:
-    """A digest of what the file holds once two looks agree; b"" where there is nothing to read."""
-    before = await asyncio.to_thread(_digest, path)
+async def _settled(path: Path) -> str:
+    """A digest of what the file holds once two looks agree; "" where there is nothing to read."""
+    before = await asyncio.to_thread(digest_of, path)
     for _ in range(_SETTLE_LOOKS):
         await asyncio.sleep(SETTLE_S)
-        now = await asyncio.to_thread(_digest, path)
+        now = await asyncio.to_thread(digest_of, path)
         if now == before and now:
             break
         before = now
     return before
-
-
-def _digest(path: Path) -> bytes:
-    try:
-        return sha256(path.read_bytes()).digest() if path.is_file() else b""
-    except OSError:
-        return b""

@@ -24,6 +24,7 @@ from gateway.settings.fit import what_is_open
 
 LOG: Final = logging.getLogger("scopegate")
 LIMIT_S: Final = 30.0
+_TOLD: Final = 10  # faults of one file that are in the log
 
 
 class Rollout:
@@ -62,7 +63,7 @@ class Rollout:
             policy = load_fitting_policy(self._settings)
             self._coming, self._hash, self._open = pickle.dumps(policy), policy.hash, what_is_open(self._settings, policy)
         except DocumentFault as fault:
-            self._refuse([str(each) for each in fault.faults])
+            self._refuse([str(each) for each in fault.faults], of_file=any(each.line for each in fault.faults))
             return
         except Exception as error:  # noqa: BLE001 - no file may end the supervisor
             self._refuse([f"it cannot be read: {type(error).__name__}; report this"])
@@ -129,11 +130,16 @@ class Rollout:
         self._counters.policy_refused = 0
         self.refused = None
 
-    def _refuse(self, faults: Sequence[str]) -> None:
+    def _refuse(self, faults: Sequence[str], *, of_file: bool = False) -> None:
+        """``of_file``: they are of the file alone, so that ``policy check`` finds them; what does not fit the configuration it does not know."""
         self._counters.policy_reloads_refused += 1
         self._counters.policy_refused = 1
         self.refused = RefusedPolicy(self._read, len(faults))
-        for fault in faults:
+        told = list(faults[:_TOLD])
+        if len(faults) > _TOLD:
+            where = f": scopegate policy check {self._settings.policy} tells them all" if of_file else ""
+            told.append(f"and {len(faults) - _TOLD} more{where}")
+        for fault in told:
             LOG.error("policy not reloaded, the one before stays: %s", fault)
         self._done()
 

@@ -116,7 +116,7 @@ async def test_a_log_in_the_same_folder_makes_nobody_look(watched: Watched, monk
     log.touch()
     await watched.await_quiet()
     looks: list[int] = []
-    monkeypatch.setattr(policy_watch, "_digest", lambda _: looks.append(1) or b"")
+    monkeypatch.setattr(policy_watch, "digest_of", lambda _: looks.append(1) or "")
     for number in range(20):
         with log.open("a") as file:
             file.write(f"line {number}\n")
