@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
 import os
 import tempfile
 import time
@@ -19,6 +17,7 @@ import typer
 from gateway.cli.machine import examine_machine
 from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import print_json, printable
+from gateway.cli.running import readiness_at
 from gateway.cli.store_session import open_server
 from gateway.core.finding import Finding, fail, ok, warn
 from gateway.flow.reload import digest_of, load_fitting_policy
@@ -34,8 +33,6 @@ from gateway.store.diagnosis import examine_store
 from gateway.upstream.diagnosis import examine_upstream
 
 _MOST: Final = 10  # faults of one file
-_RUNNING_S: Final = 1.0
-_ANSWER: Final = 1 << 20  # bytes of /readyz that are read
 _WIDTH: Final = 5  # of the level, so that the lines stand in columns
 
 
@@ -111,26 +108,17 @@ def _openapi(settings: Settings) -> list[Finding]:
 def _in_force(settings: Settings) -> list[Finding]:
     """Does the gateway that runs here, if one does, run the policy that is in the file?"""
     check, listen = "policy in force", settings.admin.listen
-    connection = http.client.HTTPConnection(_own(listen.host), listen.port, timeout=_RUNNING_S)
-    try:
-        connection.request("GET", "/readyz")
-        told = json.loads(connection.getresponse().read(_ANSWER))
-        running, refused = {told["policy"]["hash"], *(worker["policy"] for worker in told["workers"] if worker["up"])}, told["policy_refused"]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return []  # none runs, or another program has the port: serve will say so
-    finally:
-        connection.close()
+    told = readiness_at(listen)
+    if told is None:
+        return []  # where another program has the port, the line on it says so
+    running, refused = told.running, told.policy_refused
     file = digest_of(settings.policy)
     if running == {file}:
         return [ok(check, f"the gateway on {listen} runs it in all its workers")]
     hashes = ", ".join(sorted(digest[:12] for digest in running))
-    if refused is not None and refused["hash"] == file:
-        return [fail(check, f"the gateway on {listen} has refused this file, faults {refused['faults']}, and goes on with {hashes}", "mend what its log names")]
+    if refused is not None and refused.hash == file:
+        return [fail(check, f"the gateway on {listen} has refused this file, faults {refused.faults}, and goes on with {hashes}", "mend what its log names")]
     return [warn(check, f"the gateway on {listen} runs {hashes}, the file is {file[:12] or 'not readable'}", "send it SIGHUP, and look at its log")]
-
-
-def _own(host: str) -> str:
-    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
 
 
 def _first(check: str, faults: Sequence[str]) -> list[Finding]:

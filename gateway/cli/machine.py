@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import pwd
 import resource
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from gateway.cli.running import body_at
 from gateway.core.finding import Finding, fail, ok, warn
 from gateway.inbound.parser import check_parser
 from gateway.management.server import check_server
@@ -25,7 +25,6 @@ _DISK_WARN: Final = 1024 * _MIB
 _DISK_FAIL: Final = 100 * _MIB
 _OWN_DESCRIPTORS: Final = 64  # store, log, control sockets, what libraries keep open
 _FEW_CLIENTS: Final = 1000
-_ASK_S: Final = 2.0
 
 
 def examine_machine(settings: Settings, config: Path, environ: Mapping[str, str]) -> list[Finding]:
@@ -99,7 +98,7 @@ def port(key: str, address: Address, path: str, mark: bytes) -> Finding:
     try:
         listen(address, key).close()
     except CannotServe as why:
-        if _serves(address, path, mark):
+        if mark in body_at(address, path):
             return ok(key, f"{address} is served by a running scopegate")
         return fail(key, str(why))
     return ok(key, f"{address} is free")
@@ -131,19 +130,6 @@ def _key_file(path: Path, advice: str) -> Finding:
     if mode & 0o077:
         return warn("admin key", f"{path} has mode {mode:04o}: other users may read the key in it", advice)
     return ok("admin key", f"in {path}, mode {mode:04o}")
-
-
-def _serves(address: Address, path: str, mark: bytes) -> bool:
-    """Does a gateway answer there?"""
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104 - read, not bound
-    connection = http.client.HTTPConnection(host, address.port, timeout=_ASK_S)
-    try:
-        connection.request("GET", path)
-        return mark in connection.getresponse().read(4096)
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def _user(uid: int) -> str:

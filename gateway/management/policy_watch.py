@@ -52,8 +52,20 @@ async def _looks(folders: Mapping[Path, int], concerns: Callable[[Change, str], 
         await asyncio.sleep(LOOK_S)
         yield None
         return
-    async for _ in awatch(*folders, watch_filter=concerns, recursive=False, step=50, debounce=200, rust_timeout=int(LOOK_S * 1000), yield_on_timeout=True):
-        yield None
+    changes = awatch(*folders, watch_filter=concerns, recursive=False, step=50, debounce=200)
+    change = asyncio.ensure_future(anext(changes))
+    try:
+        while True:
+            # The clock is ours: that of awatch starts anew with every event, also with one that does not concern the policy.
+            await asyncio.wait({change}, timeout=LOOK_S)
+            if change.done():
+                change.result()
+                change = asyncio.ensure_future(anext(changes))
+            yield None
+    finally:
+        change.cancel()
+        await asyncio.gather(change, return_exceptions=True)
+        await changes.aclose()
 
 
 def _concerns(path: Path, _: Change, changed: str) -> bool:

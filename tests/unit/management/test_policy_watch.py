@@ -140,3 +140,31 @@ async def test_a_folder_that_is_replaced_is_found_by_the_next_look(tmp_path: Pat
     (folder / "policy.yaml").write_text("three")
     await watched.await_told()
     task.cancel()
+
+
+async def test_a_log_that_is_written_all_the_time_does_not_put_off_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link in the middle of the path is set anew, which the kernel tells nobody, while a log grows in a folder that is watched. Seen to fail
+    with the time until the next look counted from the last event."""
+    monkeypatch.setattr(policy_watch, "LOOK_S", 1.0)
+    for version in ("v1", "v2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "policy.yaml").write_text(version)
+    current = tmp_path / "current"
+    current.symlink_to("v1")
+    watched = Watched(current / "policy.yaml")
+    task = asyncio.create_task(watch_policy(watched.path, watched.told.release))
+    noise = asyncio.create_task(_write_all_the_time(tmp_path / "v1" / "access.log"))
+    await watched.await_told()
+    (tmp_path / "next").symlink_to("v2")
+    (tmp_path / "next").replace(current)
+    await watched.await_told()
+    for each in (task, noise):
+        each.cancel()
+    await asyncio.wait((task, noise), timeout=10)
+
+
+async def _write_all_the_time(log: Path) -> None:
+    while True:
+        with log.open("a") as file:
+            file.write("line\n")
+        await asyncio.sleep(0.05)
