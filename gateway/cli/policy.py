@@ -18,13 +18,12 @@ from gateway.cli.output import fail, plain_errors, print_json, printable
 from gateway.cli.store_session import open_store
 from gateway.core.explain import Explanation, Holder, explain, holder_of, rule_of
 from gateway.core.policy import Policy
-from gateway.core.route import Route
+from gateway.core.route import KNOWN_METHODS, Route
 from gateway.core.scope import GrantSet, parse_grants
 from gateway.policy_file.advice import advice
 from gateway.policy_file.compile import Compiled
 from gateway.policy_file.document import DocumentFault, Fault, read_bytes
 from gateway.policy_file.load import failing_tests, load_policy, parse_untested
-from gateway.policy_file.model import KNOWN_METHODS
 from gateway.policy_file.schema import policy_schema
 from gateway.settings.load import load_settings
 

@@ -14,6 +14,7 @@ from gateway.core.policy import Policy
 from gateway.core.suggestion import SuggestedRoute, Suggestions
 from gateway.observe.recorded_calls import recorded_calls
 from gateway.policy_file.load import load_policy
+from gateway.policy_file.yaml_text import comment, quoted, scalar
 from gateway.settings.load import load_settings
 
 UNNAMED = "other"  # the scope of paths that give it no name
@@ -55,7 +56,7 @@ def _read(log: Path, found: Suggestions) -> Suggestions:
 def _lines(log: Path, policy: Policy, found: Suggestions, routes: list[SuggestedRoute], scopes: list[str]) -> list[str]:
     whole = not policy.routes
     lines = [
-        f"# From {log}: {found.seen:,} calls that {policy.name} does not map, {found.mapped:,} that it maps.",
+        comment(f"From {log}: {found.seen:,} calls that {policy.name} does not map, {found.mapped:,} that it maps."),
         "# A proposal: read each line, join or split scopes, then put it into the policy and run policy check.",
     ]
     if not routes:
@@ -63,13 +64,17 @@ def _lines(log: Path, policy: Policy, found: Suggestions, routes: list[Suggested
     if whole:
         lines += ["version: 1", "enforcement: report  # enforce, once this says what you mean"]
     if scopes:
-        lines += ["scopes:", *(f"  {scope}: {{title: {scope.replace('-', ' ').replace('_', ' ').capitalize()}}}" for scope in scopes)]
+        lines += ["scopes:", *(f"  {scalar(scope)}: {{title: {scalar(_title(scope))}}}" for scope in scopes)]
     lines.append("routes:")
     for route in routes:
-        lines += [f"  # {note}" for note in _notes(route)]
+        lines += [f"  {comment(note)}" for note in _notes(route)]
         access = ", access: view" if route.searches else ""
-        lines.append(f'  - {{path: "{route.template}", methods: [{", ".join(route.methods)}], scope: {route.scope or UNNAMED}{access}}}')
+        lines.append(f"  - {{path: {quoted(route.template)}, methods: [{', '.join(route.methods)}], scope: {scalar(route.scope or UNNAMED)}{access}}}")
     return lines
+
+
+def _title(scope: str) -> str:
+    return scope.replace("-", " ").replace("_", " ").capitalize()
 
 
 def _notes(route: SuggestedRoute) -> list[str]:

@@ -12,18 +12,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from gateway.core.authorize import NEVER_FORWARDED, find_route
+from gateway.core.authorize import find_route
 from gateway.core.decision import Denial
 from gateway.core.path import canonicalise
 from gateway.core.plan_calls import CUT, CUT_SHORT, NO_PATH, WITHOUT_PATH, RecordedCall
 from gateway.core.policy import Policy
-from gateway.core.route import Route
+from gateway.core.route import KNOWN_METHODS, Route
 from gateway.core.route_table import WrongMethod, ordered, taken
 from gateway.core.route_template import is_name, segments
 from gateway.core.scope import SCOPE_ID
 
 DEEPEST: Final = 64  # segments of a template
 MANY: Final = 12  # siblings that go on alike are taken for identifiers from here on
+NO_METHOD: Final = "with a method that no policy can map"
 NOT_THERE: Final = "the API itself does not have it (404, 405, 501)"
 _ABSENT: Final = frozenset({404, 405, 501})
 _IDENTIFIER: Final = re.compile(
@@ -75,11 +76,13 @@ class Suggestions:
         """Take one call; ``line`` is its number in the log."""
         if not call.path:
             return self.skip(line, WITHOUT_PATH)
+        if call.method not in KNOWN_METHODS:
+            return self.skip(line, NO_METHOD)
         if len(call.path) >= CUT and call.path.endswith("…"):
             return self.skip(line, CUT_SHORT)
         path = canonicalise(call.path.replace("…", ""))
         parts = segments(path.path) if not isinstance(path, Denial) else []
-        if isinstance(path, Denial) or not call.method or call.method in NEVER_FORWARDED or len(parts) > DEEPEST:
+        if isinstance(path, Denial) or len(parts) > DEEPEST:
             return self.skip(line, NO_PATH)
         found = find_route(self._policy, path, call.method)
         if isinstance(found, Route) or found.route is not None or found.reason.code == "path_ambiguous":

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from gateway.cli.main import app
@@ -69,6 +70,45 @@ def test_json_says_the_same(log: Path) -> None:
         ("/4/teams/{teamId}", 2, None),
     ]
     assert sum(each["lines"] for each in facts["skipped"]) == 3
+
+
+HOSTILE = [
+    ("GET], public: true} #", "/4/teams/7"),
+    ("GET\n  - {path: /**, public: true}", "/4/teams/7"),
+    ("", "/4/teams/7"),
+    ("get", "/4/teams/7"),
+    ("BREW", "/4/teams/7"),
+    ("GET", '/4/x",methods:[GET],public:true}/7'),
+    ("GET", "/4/x\n  - {path: /**, public: true}"),
+    ("GET", "/4/x #\u2028public: true"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), HOSTILE)
+def test_whatever_a_log_says_opens_nothing(method: str, path: str, log: Path) -> None:
+    """Seen to fail with methods and templates printed as they stand in the log."""
+    log.write_text(json.dumps({"method": method, "status": 200, "path": path}) + '\n{"method": "GET", "status": 200, "path": "/4/plans"}\n')
+    policy = parse_policy(run(log).stdout, "p.yaml")
+    assert not any(route.public for route in policy.routes)
+    assert "/4/plans" in {route.template for route in policy.routes}
+    assert {route.methods for route in policy.routes} == {("GET",)}
+
+
+def test_the_name_of_a_log_stays_in_its_comment(log: Path) -> None:
+    odd = log.with_name("a\npublic: true.log")
+    odd.write_bytes(log.read_bytes())
+    parse_policy(run(odd).stdout, "p.yaml")
+
+
+@pytest.mark.parametrize("word", ["null", "true", "no", "on", "y", "~", "1e3", "12a", "0x1f"])
+def test_a_word_that_yaml_readers_change_names_its_scope_all_the_same(word: str, log: Path) -> None:
+    """Seen to fail with scopes printed plain."""
+    log.write_text(json.dumps({"method": "GET", "status": 200, "path": f"/{word}/1"}) + "\n")
+    printed = run(log).stdout
+    (route,) = parse_policy(printed, "p.yaml").routes
+    scope = word if word != "~" else "other"
+    assert (route.scope.id if route.scope else None) == scope
+    assert list(yaml.safe_load(printed)["scopes"]) == [scope]
 
 
 def test_seldom_called_routes_can_be_left_out_and_with_none_left_it_says_so(log: Path) -> None:

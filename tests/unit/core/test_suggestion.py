@@ -13,7 +13,7 @@ from gateway.core.authorize import find_route
 from gateway.core.path import CanonicalPath, canonicalise
 from gateway.core.plan_calls import RecordedCall
 from gateway.core.route import Route
-from gateway.core.suggestion import MANY, NOT_THERE, SuggestedRoute, Suggestions, scope_name
+from gateway.core.suggestion import MANY, NO_METHOD, NOT_THERE, SuggestedRoute, Suggestions, scope_name
 from gateway.policy_file.load import parse_policy
 
 EMPTY = "version: 1\nscopes: {}\nroutes: []\n"
@@ -89,6 +89,13 @@ def test_what_the_api_does_not_have_is_left_aside_and_what_the_gateway_refused_i
     found = Suggestions(parse_policy(EMPTY, "p.yaml"))
     found.add(3, RecordedCall("GET", 404, path="/nothing"))
     assert found.skipped == {NOT_THERE: (1, 3)}
+
+
+def test_a_method_that_no_policy_can_map_is_passed_over() -> None:
+    found = Suggestions(parse_policy(EMPTY, "p.yaml"))
+    for number, method in enumerate(["GET], public: true} #", "get", "BREW", "", "TRACE", "PROPFIND"], 1):
+        found.add(number, RecordedCall(method, 200, path="/a"))
+    assert (found.seen, found.skipped) == (1, {NO_METHOD: (5, 1)})
 
 
 @pytest.mark.parametrize(
