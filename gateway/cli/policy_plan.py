@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import fail, plain_errors, print_json
 from gateway.cli.plan_report import plan_facts, print_plan
 from gateway.cli.store_session import open_store
+from gateway.core.own_routes import DEFAULT_PREFIX
 from gateway.core.plan import plan
 from gateway.core.plan_calls import CallEffects
 from gateway.core.plan_tokens import TokenEffects
@@ -20,6 +22,7 @@ from gateway.core.scope import GrantSet, parse_grants
 from gateway.observe.recorded_calls import recorded_calls
 from gateway.policy_file.document import DocumentFault
 from gateway.policy_file.load import load_policy
+from gateway.settings.load import load_settings
 
 Holdings = dict[str, tuple[GrantSet, int]]
 
@@ -40,9 +43,11 @@ def plan_command(
         difference = plan(old, new)
         tokens = TokenEffects(difference, old, new) if store else None
         holdings: Holdings = {}
+        own_prefix = DEFAULT_PREFIX
         if tokens:
+            own_prefix = load_settings(config_path(config), os.environ, read_credentials=False).own_prefix
             asyncio.run(_read_store(config_path(config), tokens, holdings if access_log else None))
-        calls = _read_log(access_log, CallEffects(old, new, holdings)) if access_log else None
+        calls = _read_log(access_log, CallEffects(old, new, holdings, own_prefix)) if access_log else None
         loses, gains = (bool(tokens.losing), bool(tokens.gaining)) if tokens else (bool(calls and calls.losses), bool(calls and calls.gains))
         refused = [word for word, found, allowed in (("loss", loses, allow_loss), ("gain", gains, allow_gain)) if found and not allowed]
         if as_json:

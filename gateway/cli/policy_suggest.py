@@ -10,6 +10,7 @@ import typer
 
 from gateway.cli.options import ConfigOption, JsonOption, config_path
 from gateway.cli.output import fail, plain_errors, print_json, printable
+from gateway.core.own_routes import DEFAULT_PREFIX
 from gateway.core.policy import Policy
 from gateway.core.suggestion import SuggestedRoute, Suggestions
 from gateway.observe.recorded_calls import recorded_calls
@@ -29,8 +30,12 @@ def suggest_command(
 ) -> None:
     """Propose routes for paths that were called and that no route maps, as lines for the policy. Nothing is changed."""
     with plain_errors():
-        policy = load_policy(policy_file or load_settings(config_path(config), os.environ, read_credentials=False).policy)
-        found = _read(access_log, Suggestions(policy))
+        own_prefix = DEFAULT_PREFIX
+        if policy_file is None:
+            settings = load_settings(config_path(config), os.environ, read_credentials=False)
+            policy_file, own_prefix = settings.policy, settings.own_prefix
+        policy = load_policy(policy_file)
+        found = _read(access_log, Suggestions(policy, own_prefix))
         routes = [route for route in found.routes() if route.calls >= least]
         scopes = list(dict.fromkeys(route.scope or UNNAMED for route in routes if not policy.knows(route.scope or UNNAMED)))
         if as_json:

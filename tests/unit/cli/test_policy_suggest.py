@@ -56,7 +56,7 @@ def test_lines_that_can_not_be_used_are_counted_with_the_first_of_their_kind(log
     told = run(log).stderr.splitlines()
     assert [line.partition("access.log: ")[2] for line in told] == [
         "passed over 1: the API itself does not have it (404, 405, 501); the first is line 4",
-        "passed over 1: without a path: it was refused before a rule and a token were found; the first is line 5",
+        "passed over 1: without a path: its token was not proved and its route is not public; the first is line 5",
         "passed over 1: not a line of the gateway's access log; the first is line 6",
     ]
 
@@ -109,6 +109,18 @@ def test_a_word_that_yaml_readers_change_names_its_scope_all_the_same(word: str,
     scope = word if word != "~" else "other"
     assert (route.scope.id if route.scope else None) == scope
     assert list(yaml.safe_load(printed)["scopes"]) == [scope]
+
+
+def test_the_gateway_s_own_paths_are_those_of_the_configuration_that_is_read(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen to fail with the default alone."""
+    log.write_text("".join(json.dumps({"method": "GET", "status": 200, "path": path}) + "\n" for path in ("/.scopegate/me", "/own/me")))
+    assert [route["path"] for route in json.loads(run(log, "--json").stdout)["routes"]] == ["/own/me"]
+    monkeypatch.chdir(log.parent)
+    Path("gateway.yaml").write_text("policy: policy.yaml\nown_prefix: /own/\nupstreams: {api: {url: 'http://127.0.0.1:9'}}\n")
+    result = CliRunner().invoke(app, ["policy", "suggest", "--access-log", str(log), "--config", "gateway.yaml"])
+    assert 'path: "/.scopegate/me"' in result.stdout
+    assert "/own/me" not in result.stdout
+    assert "passed over 1: the gateway answered it itself; the first is line 2" in result.stderr
 
 
 def test_seldom_called_routes_can_be_left_out_and_with_none_left_it_says_so(log: Path) -> None:
