@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.options import ConfigOption, JsonOption, config_path
-from gateway.cli.output import fail, plain_errors, print_json, printable
+from gateway.cli.output import plain_errors, print_json, printable
 from gateway.core.own_routes import DEFAULT_PREFIX
 from gateway.core.policy import Policy
 from gateway.core.suggestion import SuggestedRoute, Suggestions
 from gateway.observe.recorded_calls import recorded_calls
+from gateway.policy_file.document import DocumentFault, Fault
 from gateway.policy_file.load import load_policy
 from gateway.policy_file.yaml_text import comment, quoted, scalar
 from gateway.settings.load import load_settings
@@ -29,7 +30,7 @@ def suggest_command(
     config: ConfigOption = None,
 ) -> None:
     """Propose routes for paths that were called and that no route maps, as lines for the policy. Nothing is changed."""
-    with plain_errors():
+    with plain_errors(as_json=as_json):
         own_prefix = DEFAULT_PREFIX
         if policy_file is None:
             settings = load_settings(config_path(config), os.environ, read_credentials=False)
@@ -54,7 +55,7 @@ def _read(log: Path, found: Suggestions) -> Suggestions:
             else:
                 found.add(number, line)
     except OSError as error:
-        fail(f"{log}: the access log can't be read: {error.strerror}")
+        raise DocumentFault([Fault(str(log), 0, 0, f"the access log can't be read: {error.strerror}")]) from None
     return found
 
 

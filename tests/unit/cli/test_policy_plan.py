@@ -213,13 +213,19 @@ def test_all_faults_of_both_policies_are_told_and_exit_2(run: Run, folder: Path)
     (folder / "old.yaml").write_text(OLD.replace("scope: teams", "scope: team"))
     (folder / "new.yaml").write_text(NEW.replace("scope: plans", "scope: plan"))
     result = run("policy", "plan", "old.yaml", "new.yaml", "--json", code=2)
-    assert (result.stdout, [line.partition(":")[0] for line in result.stderr.splitlines()]) == ("", ["old.yaml", "old.yaml", "new.yaml", "new.yaml"])
+    files = ["old.yaml", "old.yaml", "new.yaml", "new.yaml"]
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == files
+    facts = json.loads(result.stdout)
+    assert (facts["ok"], [fault["file"] for fault in facts["faults"]]) == (False, files)
+    assert run("policy", "plan", "old.yaml", "new.yaml", code=2).stdout == ""
 
 
 @pytest.mark.parametrize(("log", "why"), [("none.log", "No such file or directory"), (".", "Is a directory")])
 def test_an_access_log_that_cannot_be_read_is_one_line_and_exit_2(run: Run, log: str, why: str) -> None:
     result = run("policy", "plan", "old.yaml", "new.yaml", "--access-log", log, code=2)
     assert (result.stdout, result.stderr) == ("", f"{log}: the access log can't be read: {why}\n")
+    facts = json.loads(run("policy", "plan", "old.yaml", "new.yaml", "--access-log", log, "--json", code=2).stdout)
+    assert facts == {"ok": False, "faults": [{"file": log, "line": 0, "column": 0, "message": f"the access log can't be read: {why}"}]}
 
 
 def test_a_store_that_is_not_there_is_one_line_and_exit_2(run: Run, folder: Path) -> None:

@@ -134,3 +134,5 @@ def test_a_log_that_can_not_be_read_is_one_line_and_exit_2(name: str, what: str,
     result = CliRunner().invoke(app, arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"the access log can't be read: {what}" in result.stderr
+    facts = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert (facts["ok"], [fault["message"] for fault in facts["faults"]]) == (False, [f"the access log can't be read: {what}"])
