@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.options import ConfigOption, JsonOption
-from gateway.cli.output import fail, plain_errors, print_json, printable
+from gateway.cli.output import attempt, fail, plain_errors, print_json, printable, refuse
 from gateway.core.route import Route
 from gateway.core.route_table import ordered, taken
 from gateway.openapi.coverage import Coverage, Reached, coverage
@@ -18,6 +18,7 @@ from gateway.openapi.operation_notes import told
 from gateway.openapi.operations import Operation, Specification, specification
 from gateway.openapi.policy_text import decisions, policy_text
 from gateway.openapi.source import read_source
+from gateway.policy_file.document import Fault
 from gateway.policy_file.load import load_policy
 
 _Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The OpenAPI document: 2.0, 3.0 or 3.1, JSON or YAML.", show_default=False)]
@@ -37,7 +38,7 @@ def import_command(
     """Make a first policy from an OpenAPI document: one scope a tag, comments where you must decide. It passes policy check as it is."""
     if as_json and not output:
         fail("--json tells what was made, so the policy needs --output FILE")
-    with plain_errors():
+    with plain_errors(as_json=as_json):
         made = first_policy(_read(spec, prefix))
         text = policy_text(made)
     if output is None:
@@ -68,9 +69,13 @@ def coverage_command(
     """Compare an OpenAPI document with a policy: operations without a route, routes without an operation, operations that another tag's scope
     reaches, secured ones that are public. Exit 0 if there is none of these, 1 else, 2 if a file can't be read.
     """
-    with plain_errors():
-        policy = load_policy(file)
-        found = coverage(_read(spec, prefix), policy)
+    faults: list[Fault] = []
+    described = attempt(lambda: _read(spec, prefix), faults)
+    policy = attempt(lambda: load_policy(file), faults)
+    if described is None or policy is None:
+        refuse(faults, as_json=as_json)
+    with plain_errors(as_json=as_json):
+        found = coverage(described, policy)
     if as_json:
         print_json({"spec": printable(str(spec)), "policy": printable(str(file)), **_coverage_facts(found)})
     else:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,19 +15,21 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.flow.issuance import IssuanceRefused
-from gateway.policy_file.document import DocumentFault
+from gateway.policy_file.document import DocumentFault, Fault
 from gateway.ports import StoreUnavailable
 
 _OPTIONS: Final = {"grants": "--scope", "allowed_ips": "--allow-ip"}  # where the option has another name than the field
 
+T = TypeVar("T")
+
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Refusals and faults as plain lines and exit codes, for the body of a command."""
+def plain_errors(*, as_json: bool = False) -> Iterator[None]:
+    """Refusals and faults as plain lines and exit codes, for the body of a command. With ``as_json`` a file that can't be used is one object, too."""
     try:
         yield
     except DocumentFault as error:
-        fail(*(str(fault) for fault in error.faults))
+        refuse(error.faults, as_json=as_json)
     except IssuanceRefused as error:
         lines = [f"{_OPTIONS.get(field, '--' + field.replace('_', '-'))}: {fault}" for field, fault in error.fields.items()] or [error.message]
         fail(*lines, code=2 if error.code in {"invalid", "clock_skew"} else 1)
@@ -36,6 +38,28 @@ def plain_errors() -> Iterator[None]:
         fail(f"the output can't be written: {error.strerror}", code=1)
     except StoreUnavailable as error:
         fail(f"{error}{'; the change may have been made: look before you repeat it' if error.written else ''}")
+
+
+def attempt(read: Callable[[], T], faults: list[Fault]) -> T | None:
+    """What ``read`` gives; None where a file can't be used, and ``faults`` takes why. So the faults of several files are told at once."""
+    try:
+        return read()
+    except DocumentFault as error:
+        faults += error.faults
+        return None
+
+
+def refuse(faults: Iterable[Fault], *, as_json: bool) -> NoReturn:
+    """End the command for files that can't be used: each fault once on stderr, and with ``as_json`` all in one object on stdout. Exit 2."""
+    each = list(dict.fromkeys(faults))
+    if as_json:
+        print_json({"ok": False, "faults": fault_facts(each)})
+    fail(*map(str, each))
+
+
+def fault_facts(faults: Iterable[Fault]) -> list[dict[str, object]]:
+    """Faults as JSON."""
+    return [{**fault._asdict(), "file": printable(fault.file)} for fault in faults]
 
 
 def fail(*lines: str, code: int = 2) -> NoReturn:

@@ -14,18 +14,17 @@ from rich.console import Console
 
 from gateway.cli.openapi import coverage_command, import_command
 from gateway.cli.options import ConfigOption, JsonOption, config_path
-from gateway.cli.output import fail, plain_errors, print_json, printable
+from gateway.cli.output import fail, fault_facts, plain_errors, print_json, printable
 from gateway.cli.store_session import open_store
 from gateway.core.explain import Explanation, Holder, explain, holder_of, rule_of
-from gateway.core.own_routes import OWN_PREFIX
+from gateway.core.own_routes import DEFAULT_PREFIX
 from gateway.core.policy import Policy
-from gateway.core.route import Route
+from gateway.core.route import KNOWN_METHODS, Route
 from gateway.core.scope import GrantSet, parse_grants
 from gateway.policy_file.advice import advice
 from gateway.policy_file.compile import Compiled
 from gateway.policy_file.document import DocumentFault, Fault, read_bytes
 from gateway.policy_file.load import failing_tests, load_policy, parse_untested
-from gateway.policy_file.model import KNOWN_METHODS
 from gateway.policy_file.schema import policy_schema
 from gateway.settings.load import load_settings
 
@@ -43,7 +42,13 @@ def check(file: _File, as_json: JsonOption = False, config: ConfigOption = None)
     warnings = advice(compiled.policy) if compiled and not faults else []
     if as_json:
         print_json(
-            {"file": printable(str(file)), "ok": not faults, "faults": _facts(faults), "warnings": _facts(warnings), **(_counts(compiled) if compiled else {})}
+            {
+                "file": printable(str(file)),
+                "ok": not faults,
+                "faults": fault_facts(faults),
+                "warnings": fault_facts(warnings),
+                **(_counts(compiled) if compiled else {}),
+            }
         )
     else:
         _complain(faults)
@@ -61,14 +66,14 @@ def run_tests(file: _File, as_json: JsonOption = False, config: ConfigOption = N
     compiled, faults = _read(file)
     if not compiled:
         if as_json:
-            print_json({"file": printable(str(file)), "ok": False, "tests": 0, "failed": [], "faults": _facts(faults)})
+            print_json({"file": printable(str(file)), "ok": False, "tests": 0, "failed": [], "faults": fault_facts(faults)})
         else:
             _complain(faults)
         raise typer.Exit(2)
     failures = failing_tests(compiled)
     count = len(compiled.expectations)
     if as_json:
-        print_json({"file": printable(str(file)), "ok": not failures, "tests": count, "failed": _facts(failures), "faults": []})
+        print_json({"file": printable(str(file)), "ok": not failures, "tests": count, "failed": fault_facts(failures), "faults": []})
     else:
         _complain(failures)
         said = f"tests {count}, failed {len(failures)}" if count else "has no tests"
@@ -93,7 +98,7 @@ def explain_(
     if grant and token:
         fail("--grant and --token together: say one of them")
     with plain_errors():
-        own_prefix = OWN_PREFIX
+        own_prefix = DEFAULT_PREFIX
         if token or policy_file is None:
             settings = load_settings(config_path(config), os.environ, read_credentials=False)
             policy_file, own_prefix = policy_file or settings.policy, settings.own_prefix
@@ -151,10 +156,6 @@ def _counts(compiled: Compiled) -> dict[str, object]:
         "unmapped": unmapped,
         "tests": len(compiled.expectations),
     }
-
-
-def _facts(faults: list[Fault]) -> list[dict[str, object]]:
-    return [{**fault._asdict(), "file": printable(fault.file)} for fault in faults]
 
 
 def _complain(faults: list[Fault]) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.cli.options import ConfigOption, JsonOption, config_path
-from gateway.cli.output import fail, plain_errors, print_json
+from gateway.cli.output import attempt, plain_errors, print_json, refuse
 from gateway.cli.plan_report import plan_facts, print_plan
 from gateway.cli.store_session import open_store
+from gateway.core.own_routes import DEFAULT_PREFIX
 from gateway.core.plan import plan
 from gateway.core.plan_calls import CallEffects
 from gateway.core.plan_tokens import TokenEffects
-from gateway.core.policy import Policy
 from gateway.core.scope import GrantSet, parse_grants
 from gateway.observe.recorded_calls import recorded_calls
-from gateway.policy_file.document import DocumentFault
+from gateway.policy_file.document import DocumentFault, Fault
 from gateway.policy_file.load import load_policy
+from gateway.settings.load import load_settings
 
 Holdings = dict[str, tuple[GrantSet, int]]
 
@@ -35,14 +38,19 @@ def plan_command(
     config: ConfigOption = None,
 ) -> None:
     """Say what a change of policy does, before it is applied. Exit 1 if an existing token would lose or gain access, 2 if a policy can't be read."""
-    with plain_errors():
-        old, new = _both(old_file, new_file)
+    faults: list[Fault] = []
+    old, new = (attempt(partial(load_policy, file), faults) for file in (old_file, new_file))
+    if old is None or new is None:
+        refuse(faults, as_json=as_json)
+    with plain_errors(as_json=as_json):
         difference = plan(old, new)
         tokens = TokenEffects(difference, old, new) if store else None
         holdings: Holdings = {}
+        own_prefix = DEFAULT_PREFIX
         if tokens:
+            own_prefix = load_settings(config_path(config), os.environ, read_credentials=False).own_prefix
             asyncio.run(_read_store(config_path(config), tokens, holdings if access_log else None))
-        calls = _read_log(access_log, CallEffects(old, new, holdings)) if access_log else None
+        calls = _read_log(access_log, CallEffects(old, new, holdings, own_prefix)) if access_log else None
         loses, gains = (bool(tokens.losing), bool(tokens.gaining)) if tokens else (bool(calls and calls.losses), bool(calls and calls.gains))
         refused = [word for word, found, allowed in (("loss", loses, allow_loss), ("gain", gains, allow_gain)) if found and not allowed]
         if as_json:
@@ -50,20 +58,6 @@ def plan_command(
         else:
             print_plan(old, new, difference, tokens, calls, refused)
         raise typer.Exit(1 if refused else 0)
-
-
-def _both(*files: Path) -> list[Policy]:
-    """The policies, or the faults of all of them."""
-    policies: list[Policy] = []
-    faults: list[str] = []
-    for file in files:
-        try:
-            policies.append(load_policy(file))
-        except DocumentFault as error:
-            faults += [str(fault) for fault in error.faults]
-    if faults:
-        fail(*dict.fromkeys(faults))
-    return policies
 
 
 async def _read_store(config: Path, effects: TokenEffects, holdings: Holdings | None) -> None:
@@ -87,5 +81,5 @@ def _read_log(log: Path, effects: CallEffects) -> CallEffects:
             else:
                 effects.add(number, line)
     except OSError as error:
-        fail(f"{log}: the access log can't be read: {error.strerror}")
+        raise DocumentFault([Fault(str(log), 0, 0, f"the access log can't be read: {error.strerror}")]) from None
     return effects

@@ -9,11 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.options import ConfigOption, JsonOption, config_path
-from gateway.cli.output import fail, plain_errors, print_json, printable
+from gateway.cli.output import plain_errors, print_json, printable
+from gateway.core.own_routes import DEFAULT_PREFIX
 from gateway.core.policy import Policy
 from gateway.core.suggestion import SuggestedRoute, Suggestions
 from gateway.observe.recorded_calls import recorded_calls
+from gateway.policy_file.document import DocumentFault, Fault
 from gateway.policy_file.load import load_policy
+from gateway.policy_file.yaml_text import comment, quoted, scalar
 from gateway.settings.load import load_settings
 
 UNNAMED = "other"  # the scope of paths that give it no name
@@ -27,9 +30,13 @@ def suggest_command(
     config: ConfigOption = None,
 ) -> None:
     """Propose routes for paths that were called and that no route maps, as lines for the policy. Nothing is changed."""
-    with plain_errors():
-        policy = load_policy(policy_file or load_settings(config_path(config), os.environ, read_credentials=False).policy)
-        found = _read(access_log, Suggestions(policy))
+    with plain_errors(as_json=as_json):
+        own_prefix = DEFAULT_PREFIX
+        if policy_file is None:
+            settings = load_settings(config_path(config), os.environ, read_credentials=False)
+            policy_file, own_prefix = settings.policy, settings.own_prefix
+        policy = load_policy(policy_file)
+        found = _read(access_log, Suggestions(policy, own_prefix))
         routes = [route for route in found.routes() if route.calls >= least]
         scopes = list(dict.fromkeys(route.scope or UNNAMED for route in routes if not policy.knows(route.scope or UNNAMED)))
         if as_json:
@@ -48,14 +55,14 @@ def _read(log: Path, found: Suggestions) -> Suggestions:
             else:
                 found.add(number, line)
     except OSError as error:
-        fail(f"{log}: the access log can't be read: {error.strerror}")
+        raise DocumentFault([Fault(str(log), 0, 0, f"the access log can't be read: {error.strerror}")]) from None
     return found
 
 
 def _lines(log: Path, policy: Policy, found: Suggestions, routes: list[SuggestedRoute], scopes: list[str]) -> list[str]:
     whole = not policy.routes
     lines = [
-        f"# From {log}: {found.seen:,} calls that {policy.name} does not map, {found.mapped:,} that it maps.",
+        comment(f"From {log}: {found.seen:,} calls that {policy.name} does not map, {found.mapped:,} that it maps."),
         "# A proposal: read each line, join or split scopes, then put it into the policy and run policy check.",
     ]
     if not routes:
@@ -63,13 +70,17 @@ def _lines(log: Path, policy: Policy, found: Suggestions, routes: list[Suggested
     if whole:
         lines += ["version: 1", "enforcement: report  # enforce, once this says what you mean"]
     if scopes:
-        lines += ["scopes:", *(f"  {scope}: {{title: {scope.replace('-', ' ').replace('_', ' ').capitalize()}}}" for scope in scopes)]
+        lines += ["scopes:", *(f"  {scalar(scope)}: {{title: {scalar(_title(scope))}}}" for scope in scopes)]
     lines.append("routes:")
     for route in routes:
-        lines += [f"  # {note}" for note in _notes(route)]
+        lines += [f"  {comment(note)}" for note in _notes(route)]
         access = ", access: view" if route.searches else ""
-        lines.append(f'  - {{path: "{route.template}", methods: [{", ".join(route.methods)}], scope: {route.scope or UNNAMED}{access}}}')
+        lines.append(f"  - {{path: {quoted(route.template)}, methods: [{', '.join(route.methods)}], scope: {scalar(route.scope or UNNAMED)}{access}}}")
     return lines
+
+
+def _title(scope: str) -> str:
+    return scope.replace("-", " ").replace("_", " ").capitalize()
 
 
 def _notes(route: SuggestedRoute) -> list[str]:

@@ -12,16 +12,21 @@ from gateway.core.policy import Policy
 from gateway.core.route import Route
 from gateway.core.route_table import RouteTable
 
+DEFAULT_PREFIX: Final = "/.scopegate/"
 ME: Final = "me"
 ROUTES: Final = "me/routes"
 OPENAPI: Final = "me/openapi.json"
-OWN_PREFIX: Final = "/.scopegate/"  # unless the configuration says otherwise
 
 
 def own_policy(prefix: str) -> Policy:
     """The three routes under a prefix (``/.scopegate/``), for every good token; none where the prefix is ""."""
     routes = tuple(Route(template=prefix + name, methods=("GET",), scope=None, own=name) for name in (ME, ROUTES, OPENAPI)) if prefix else ()
     return Policy("own", "", {}, routes, RouteTable(routes))
+
+
+def is_own(prefix: str, path: str) -> bool:
+    """Whether a canonical path is one that the gateway answers itself; ``prefix`` is "" where it answers none."""
+    return bool(prefix) and path.startswith(prefix)
 
 
 def is_under(prefix: str, template: str, *, ignore_case: bool = False) -> bool:

@@ -14,6 +14,7 @@ import msgspec
 
 from gateway.core.authorize import check_grant, find_route
 from gateway.core.decision import Denial
+from gateway.core.own_routes import DEFAULT_PREFIX, is_own
 from gateway.core.path import canonicalise
 from gateway.core.plan import PUBLIC, REFUSED, REPORTED, WEBSOCKET, Ask, ask_of
 from gateway.core.policy import Policy
@@ -22,8 +23,9 @@ from gateway.core.scope import GrantSet
 
 ALLOW: Final = "allow"
 CUT: Final = 1025  # characters of a path that the access log has cut, with the mark of it
-WITHOUT_PATH: Final = "without a path: it was refused before a rule and a token were found"
+WITHOUT_PATH: Final = "without a path: its token was not proved and its route is not public"
 CUT_SHORT: Final = "with a path that was cut: it was too long for the log"
+OWN: Final = "the gateway answered it itself"
 NO_PATH: Final = "with a path that no log of the gateway holds"
 _MARK: Final = "…"
 _BY_POLICY: Final = frozenset({"scope_missing", "route_unmapped", "method_not_allowed", "path_ambiguous"})
@@ -56,20 +58,21 @@ class CallChange(NamedTuple):
 
 
 class CallEffects:
-    """Takes calls one after the other and counts. ``holdings`` is what is known of tokens.
+    """Takes calls one after the other and counts. ``holdings`` is what is known of tokens, ``own_prefix`` where the gateway answers itself ("" for nowhere).
 
     ``same`` and ``open`` (it depends on what the token holds, which is not known) count calls; ``otherwise`` those of which the old policy itself says
     something else than was recorded; ``losses`` and ``gains`` the changed ones of tokens, not of public routes. ``skipped`` are lines that can't be judged:
     by what is wrong with them, how many and the number of the first.
     """
 
-    def __init__(self, old: Policy, new: Policy, holdings: Holdings) -> None:
+    def __init__(self, old: Policy, new: Policy, holdings: Holdings, own_prefix: str = DEFAULT_PREFIX) -> None:
         self.same = self.open = self.otherwise = self.losses = self.gains = 0
         self.skipped: dict[str, tuple[int, int]] = {}
         self.changed: dict[CallChange, tuple[int, str]] = {}  # how many, and the request id of the first
         self._old = old
         self._new = new
         self._holdings = holdings
+        self._own_prefix = own_prefix
 
     def skip(self, line: int, why: str) -> None:
         """Count a line that can't be judged."""
@@ -88,6 +91,9 @@ class CallEffects:
         path = canonicalise(call.path.replace(_MARK, ""))
         if isinstance(path, Denial):
             self.skip(line, NO_PATH)
+            return
+        if is_own(self._own_prefix, path.path):
+            self.skip(line, OWN)
             return
         found = [find_route(policy, path, call.method) for policy in (self._old, self._new)]
         old, new = self._verdicts(call, *found)

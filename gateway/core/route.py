@@ -8,6 +8,12 @@ from typing import Final
 from gateway.core.scope import MANAGE, VIEW, Scope
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# Those that the edge's parser knows (llhttp), but for CONNECT and TRACE, which are never forwarded.
+_MORE: Final = (
+    "ACL BIND CHECKOUT COPY LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY PROPFIND PROPPATCH PURGE QUERY REBIND REPORT SEARCH SOURCE "
+    "SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE"
+)
+KNOWN_METHODS: Final = frozenset({*METHODS, *_MORE.split()})
 VIEW_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 

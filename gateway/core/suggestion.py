@@ -12,18 +12,22 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from gateway.core.authorize import NEVER_FORWARDED, find_route
+from gateway.core.authorize import find_route
 from gateway.core.decision import Denial
+from gateway.core.own_routes import DEFAULT_PREFIX, is_own
 from gateway.core.path import canonicalise
-from gateway.core.plan_calls import CUT, CUT_SHORT, NO_PATH, WITHOUT_PATH, RecordedCall
+from gateway.core.plan_calls import CUT, CUT_SHORT, NO_PATH, OWN, WITHOUT_PATH, RecordedCall
 from gateway.core.policy import Policy
-from gateway.core.route import Route
+from gateway.core.route import KNOWN_METHODS, Route
 from gateway.core.route_table import WrongMethod, ordered, taken
 from gateway.core.route_template import is_name, segments
 from gateway.core.scope import SCOPE_ID
 
 DEEPEST: Final = 64  # segments of a template
 MANY: Final = 12  # siblings that go on alike are taken for identifiers from here on
+MOST: Final = 200_000  # nodes of the tree, some 150 MB
+FULL: Final = f"beyond {MOST:,} different parts of paths: suggest for a part of the log, add its routes, then go on"
+NO_METHOD: Final = "with a method that no policy can map"
 NOT_THERE: Final = "the API itself does not have it (404, 405, 501)"
 _ABSENT: Final = frozenset({404, 405, 501})
 _IDENTIFIER: Final = re.compile(
@@ -50,6 +54,8 @@ class SuggestedRoute(NamedTuple):
 
 
 class _Node:
+    __slots__ = ("children", "example", "methods")
+
     def __init__(self) -> None:
         self.children: dict[str, _Node] = {}
         self.methods: Counter[str] = Counter()
@@ -58,13 +64,19 @@ class _Node:
 
 class Suggestions:
     """Takes calls one after the other. ``seen`` counts those that the policy does not map, ``mapped`` the others; ``skipped`` are those that can't be
-    judged: by what is wrong with them, how many and the number of the first."""
+    judged: by what is wrong with them, how many and the number of the first.
 
-    def __init__(self, policy: Policy) -> None:
+    ``own_prefix`` is where the gateway answers itself ("" for nowhere); ``most`` bounds the tree, in nodes.
+    """
+
+    def __init__(self, policy: Policy, own_prefix: str = DEFAULT_PREFIX, most: int = MOST) -> None:
         self.seen = self.mapped = 0
         self.skipped: dict[str, tuple[int, int]] = {}
         self._policy = policy
+        self._own_prefix = own_prefix
+        self._room = most
         self._root = _Node()
+        self._scopes_of = _scopes_by_beginning(policy)
 
     def skip(self, line: int, why: str) -> None:
         """Count a line that can't be judged."""
@@ -75,25 +87,42 @@ class Suggestions:
         """Take one call; ``line`` is its number in the log."""
         if not call.path:
             return self.skip(line, WITHOUT_PATH)
+        if call.method not in KNOWN_METHODS:
+            return self.skip(line, NO_METHOD)
         if len(call.path) >= CUT and call.path.endswith("…"):
             return self.skip(line, CUT_SHORT)
         path = canonicalise(call.path.replace("…", ""))
         parts = segments(path.path) if not isinstance(path, Denial) else []
-        if isinstance(path, Denial) or not call.method or call.method in NEVER_FORWARDED or len(parts) > DEEPEST:
+        if isinstance(path, Denial) or len(parts) > DEEPEST:
             return self.skip(line, NO_PATH)
+        if is_own(self._own_prefix, path.path):
+            return self.skip(line, OWN)
         found = find_route(self._policy, path, call.method)
         if isinstance(found, Route) or found.route is not None or found.reason.code == "path_ambiguous":
             self.mapped += 1
             return None
         if not call.code and call.status in _ABSENT:
             return self.skip(line, NOT_THERE)
+        node = self._node(_without_identifiers(parts))
+        if node is None:
+            return self.skip(line, FULL)
         self.seen += 1
-        node = self._root
-        for segment in parts:
-            node = node.children.setdefault(segment, _Node())
         node.methods[call.method] += 1
         node.example = node.example or path.path
         return None
+
+    def _node(self, parts: list[str]) -> _Node | None:
+        """The node of a path, made where it is missing; None where the tree has no room for it."""
+        node = self._root
+        for at, segment in enumerate(parts):
+            child = node.children.get(segment)
+            if child is None:
+                if len(parts) - at > self._room:
+                    return None
+                self._room -= 1
+                child = node.children[segment] = _Node()
+            node = child
+        return node
 
     def routes(self) -> list[SuggestedRoute]:
         """The routes, by their templates."""
@@ -123,8 +152,19 @@ class Suggestions:
     def _known_scope(self, parts: tuple[str, ...]) -> str:
         """The scope of most of the policy's routes that begin as this one does, up to its first literal after the version."""
         begins = parts[: _first(parts) + 1]
-        alike = Counter(route.scope.id for route in self._policy.routes if route.scope and tuple(segments(route.template)[: len(begins)]) == begins)
-        return alike.most_common(1)[0][0] if alike and begins else ""
+        alike = self._scopes_of.get(begins)
+        return alike.most_common(1)[0][0] if alike else ""
+
+
+def _scopes_by_beginning(policy: Policy) -> dict[tuple[str, ...], Counter[str]]:
+    """How many routes of each scope begin alike, by each beginning up to the first literal after the version."""
+    found: dict[tuple[str, ...], Counter[str]] = {}
+    for route in policy.routes:
+        if route.scope:
+            parts = tuple(segments(route.template))
+            for length in range(1, min(_first(parts) + 1, len(parts)) + 1):
+                found.setdefault(parts[:length], Counter())[route.scope.id] += 1
+    return found
 
 
 def scope_name(parts: Iterable[str]) -> str:
@@ -140,14 +180,23 @@ def _first(parts: tuple[str, ...]) -> int:
     return next((index for index, part in enumerate(parts) if not is_name(part) and not _VERSION.fullmatch(part.lower())), len(parts))
 
 
+def _without_identifiers(parts: list[str]) -> list[str]:
+    """The segments with ``{}`` for each that looks like an identifier: only so much goes into the tree."""
+    folded: list[str] = []
+    after_literal = False
+    for part in parts:
+        folded.append("{}" if (_IDENTIFIER if after_literal else _UNSAYABLE).fullmatch(part) else part)
+        after_literal = after_literal or not _VERSION.fullmatch(folded[-1].lower())
+    return folded
+
+
 def _fold(node: _Node, *, after_literal: bool) -> None:
-    """Put children that are identifiers into one, from the top down."""
-    kept = _UNSAYABLE if not after_literal else _IDENTIFIER
-    literals = {segment: child for segment, child in node.children.items() if not kept.fullmatch(segment)}
+    """Put very many children that go on alike into one, with those that are identifiers, from the top down."""
+    literals = {segment: child for segment, child in node.children.items() if segment != "{}"}
     if after_literal and len(literals) >= MANY and len({_shape(child) for child in literals.values()}) == 1:
         literals = {}
     folded = [child for segment, child in node.children.items() if segment not in literals]
-    if folded:
+    if len(folded) > 1:
         together = _Node()
         for child in folded:
             _join(together, child)

@@ -54,12 +54,13 @@ class Account:
             refused = reported if reported is not None else verdict
             if isinstance(refused, Denial):
                 self._decisions.add(self._decided(exchange, refused, method))
-            if route is not None and (record is not None or route.public or reported is not None):
+            shown = record is not None or reported is not None or (route is not None and route.public)
+            if shown and opening is not None:
+                path = self._redact(opening.path.path)
+            if shown and route is not None:
                 template = route.template
                 if route.scope is not None:
                     scope = route.scope.id
-                if opening is not None:
-                    path = self._redact(opening.path.path)
         counters = self.counters
         counters.requests[template, method, status, code] += 1
         counters.bytes_up += bytes_in

@@ -14,12 +14,12 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
+from gateway.core.route import KNOWN_METHODS
 from gateway.flow import token_fields
 from gateway.flow.issuance import MAX_OVERLAP_S, MAX_PAGE, STATES
 from gateway.flow.once import LONGEST
 from gateway.flow.token_fields import LONGEST_DESCRIPTION, LONGEST_NAME, LONGEST_OWNER, MOST_NETWORKS, shown, within
 from gateway.management.problem import FieldFault, Problem
-from gateway.policy_file.model import KNOWN_METHODS
 from gateway.policy_file.units import duration_ms, whole_number
 
 MOST_FAULTS: Final = 100

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Final
@@ -13,11 +11,9 @@ from gateway.openapi.first_policy import FirstPolicy, Rule
 from gateway.openapi.operation_notes import document_notes
 from gateway.policy_file.document import MAX_BYTES, DocumentFault, Fault
 from gateway.policy_file.load import parse_policy
+from gateway.policy_file.yaml_text import comment, quoted, scalar
 
-_PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9/._~-]*\Z")
-_WORDS: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _LONGEST_TITLE: Final = 200
-_LONGEST_COMMENT: Final = 400
 
 
 def policy_text(policy: FirstPolicy) -> str:
@@ -50,8 +46,8 @@ def _lines(policy: FirstPolicy) -> Iterator[str]:
     for scope, area in policy.areas.items():
         description = policy.specification.tags.get(area)
         if description:
-            yield from _comment(description)
-        yield f"  {_scalar(scope)}: {{title: {_scalar(title_of(area))}}}"
+            yield f"  {comment(description)}"
+        yield f"  {scalar(scope)}: {{title: {scalar(title_of(area))}}}"
     yield ""
     mapped = [rule for rule in policy.rules if not rule.left_out]
     yield "routes:" if mapped else "routes: []"
@@ -61,7 +57,7 @@ def _lines(policy: FirstPolicy) -> Iterator[str]:
             if section is not None:
                 yield ""
             section = rule.scope
-            yield from _comment(title_of(policy.areas[section]) if section else "Public")
+            yield f"  {comment(title_of(policy.areas[section]) if section else 'Public')}"
         yield from _notes(rule)
         yield f"  - {{{', '.join(_entry(rule))}}}"
     left_out = [rule for rule in policy.rules if rule.left_out]
@@ -70,12 +66,12 @@ def _lines(policy: FirstPolicy) -> Iterator[str]:
         yield "unmapped:"
         for rule in left_out:
             yield from _notes(rule)
-            yield f"  - {_quoted(f'{rule.methods[0]} {rule.template}')}"
+            yield f"  - {quoted(f'{rule.methods[0]} {rule.template}')}"
     if policy.never:
         yield ""
         yield "# Not here, because no such request gets through the gateway:"
         for told, why in policy.never:
-            yield from _comment(f"{told}: {why}", "")
+            yield comment(f"{told}: {why}")
     tests = list(_tests(policy))
     if tests:
         yield ""
@@ -86,35 +82,27 @@ def _lines(policy: FirstPolicy) -> Iterator[str]:
 def _head(policy: FirstPolicy) -> Iterator[str]:
     found = policy.specification
     what = " ".join(part for part in (found.title or "an API without a title", found.edition) if part)
-    yield from _comment(
-        f"A first policy for {what}, made from {PurePath(found.name).name} (OpenAPI {found.version}): {len(found.operations):,} operations.", ""
-    )
+    yield comment(f"A first policy for {what}, made from {PurePath(found.name).name} (OpenAPI {found.version}): {len(found.operations):,} operations.")
     yield "# One scope for each tag, or for the first word of the path where there are none. GET, HEAD and OPTIONS ask for view, all else for manage."
     count = decisions(policy)
     said = f'{count} {"line says" if count == 1 else "lines say"} "decide": look at each, then remove it.' if count else "Read it before you use it."
     yield f"# What is not mapped is refused. {said}"
     for note in document_notes(found):
-        yield from _comment(f"decide: {note}", "")
+        yield comment(f"decide: {note}")
 
 
 def _notes(rule: Rule) -> Iterator[str]:
     for note in rule.notes:
-        yield from _comment(f"decide: {note}")
-
-
-def _comment(text: str, indent: str = "  ") -> Iterator[str]:
-    """A comment of one line: whatever a document says, it can't end the comment and go on as YAML."""
-    plain = " ".join("".join(character if character.isprintable() and character != "\ufeff" else " " for character in text).split())
-    yield f"{indent}# {plain if len(plain) <= _LONGEST_COMMENT else plain[: _LONGEST_COMMENT - 3] + '...'}"
+        yield f"  {comment(f'decide: {note}')}"
 
 
 def _entry(rule: Rule) -> Iterator[str]:
-    yield f"path: {_scalar(rule.template)}"
+    yield f"path: {scalar(rule.template)}"
     yield f"methods: [{', '.join(rule.methods)}]"
     if rule.public:
         yield "public: true"
     else:
-        yield f"scope: {_scalar(rule.scope)}"
+        yield f"scope: {scalar(rule.scope)}"
     if rule.view:
         yield "access: view"
     if "%2F" in rule.template:
@@ -131,14 +119,14 @@ def _tests(policy: FirstPolicy) -> Iterator[str]:
     for number, scope in enumerate(scopes):
         rule = next((rule for rule in policy.rules if rule.scope == scope and _is_plain(rule)), None)
         if rule:
-            request = _quoted(f"{rule.methods[0]} {_path(rule, fresh)}")
+            request = quoted(f"{rule.methods[0]} {_path(rule, fresh)}")
             grant = scope if rule.methods[0] not in {"GET", "HEAD", "OPTIONS"} and not rule.view else f"{scope}:view"
-            other = f"grants: [{_quoted(scopes[(number + 1) % len(scopes)])}], " if len(scopes) > 1 else ""
-            yield f"  - {{request: {request}, grants: [{_quoted(grant)}], expect: allow}}"
+            other = f"grants: [{quoted(scopes[(number + 1) % len(scopes)])}], " if len(scopes) > 1 else ""
+            yield f"  - {{request: {request}, grants: [{quoted(grant)}], expect: allow}}"
             yield f"  - {{request: {request}, {other}expect: scope_missing}}"
     for rule in policy.rules:
         if rule.public and _is_plain(rule):
-            yield f"  - {{request: {_quoted(f'{rule.methods[0]} {_path(rule, fresh)}')}, expect: allow}}"
+            yield f"  - {{request: {quoted(f'{rule.methods[0]} {_path(rule, fresh)}')}, expect: allow}}"
             break
 
 
@@ -149,12 +137,3 @@ def _is_plain(rule: Rule) -> bool:
 
 def _path(rule: Rule, fresh: str) -> str:
     return "/" + "/".join(fresh if is_name(part) else part for part in segments(rule.template))
-
-
-def _scalar(text: str) -> str:
-    """Text as YAML that reads the same to every reader: plain where nothing in it means anything."""
-    return text if _PLAIN.match(text) and text.lower() not in _WORDS else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)

@@ -11,17 +11,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from gateway.core.route import METHODS
+from gateway.core.route import KNOWN_METHODS
 from gateway.core.route_template import canonical_template
 from gateway.core.scope import SCOPE_ID, parse_grant
 from gateway.policy_file.fields import DurationMs, SizeBytes, Truth, Whole
 
-# Those that the edge's parser knows (llhttp), but for CONNECT and TRACE, which are never forwarded.
-_MORE: Final = (
-    "ACL BIND CHECKOUT COPY LINK LOCK M-SEARCH MERGE MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY PROPFIND PROPPATCH PURGE QUERY REBIND REPORT SEARCH SOURCE "
-    "SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE"
-)
-KNOWN_METHODS: Final = frozenset({*METHODS, *_MORE.split()})
 _UPSTREAM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
-from gateway.core.own_routes import OWN_PREFIX
+from gateway.core.own_routes import DEFAULT_PREFIX
 from gateway.settings import values
 from gateway.settings.shape import Address, Secret
 from gateway.settings.values import UpstreamUrl
@@ -207,7 +207,7 @@ class GatewayFile(Section):
     token_prefix: Annotated[str, values.reading(values.token_prefix)] = "sgt"  # noqa: S105  no password
     access_log: Annotated[str, values.reading(values.access_log)] = "stdout"
     drain_timeout: Annotated[int, values.duration("0ms", "24h")] = 25_000
-    own_prefix: Annotated[str, values.reading(values.own_prefix)] = OWN_PREFIX
+    own_prefix: Annotated[str, values.reading(values.own_prefix)] = DEFAULT_PREFIX
     openapi: Annotated[Path | None, values.reading(values.file_path)] = None
     errors: Annotated[str, values.one_of("problem", "tempo")] = "problem"
     cache: CacheSection = CacheSection()

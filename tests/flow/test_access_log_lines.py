@@ -58,6 +58,20 @@ def test_a_refused_request_says_why_and_names_the_token_only_once_it_was_proved(
     assert not {"token_id", "owner", "path", "route", "scope"} & set(line)
 
 
+def test_a_proved_tokens_path_is_told_where_no_route_took_it_and_nobody_elses(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
+    """Seen to fail with the path only beside a route."""
+    token = gateway.make("worklogs")
+    for request_id, path, secret in (("none-1", "/nowhere/7", token.secret), ("none-2", "/nowhere/sgt_ABCDEFGHIJKLmore", token.secret)):
+        gateway.ask("GET", path, f"X-Request-Id: {request_id}", token=secret)
+    line = line_of(gateway, "none-1")
+    assert (line["status"], line["code"], line["token_id"], line["path"]) == (404, "route_unmapped", token.id, "/nowhere/7")
+    assert not {"route", "scope"} & set(line)
+    assert line_of(gateway, "none-2")["path"] == "/nowhere/sgt_ABCDEFGHIJKL…"
+    for request_id, secret in (("none-3", ""), ("none-4", token.secret[:-1])):
+        gateway.ask("GET", "/nowhere/7", f"X-Request-Id: {request_id}", token=secret)
+        assert not {"token_id", "owner", "path", "route", "scope"} & set(line_of(gateway, request_id))
+
+
 def test_a_broken_message_is_a_line_too(gateway: GatewayProcess, upstream: ScriptedUpstream) -> None:
     with gateway.wire() as wire:
         wire.send(b"GET /4/worklogs HTTP/1.1\r\nAuthorization : Bearer private\r\n\r\n")

@@ -170,6 +170,23 @@ def test_a_document_that(kind: str, tmp_path: Path, policy: Path) -> None:
     assert not output.exists()
     compared = run("coverage", spec, policy)
     assert (compared.exit_code, compared.stdout, compared.stderr) == (2, "", made.stderr)
+    if len(BAD[kind][0]) < 1000:
+        for arguments in (("import-openapi", spec, "-o", output), ("coverage", spec, policy)):
+            refused = run(*arguments, "--json")
+            facts = json.loads(refused.stdout)
+            assert (refused.exit_code, refused.stderr, facts.pop("ok")) == (2, made.stderr, False)
+            assert [set(fault) for fault in facts.pop("faults")] == [{"file", "line", "column", "message"}] * len(told)
+            assert not facts
+
+
+def test_the_faults_of_both_files_are_told(tmp_path: Path) -> None:
+    """Seen to fail where the first file that can't be used ends it."""
+    spec, policy = tmp_path / "spec", tmp_path / "p.yaml"
+    spec.write_text("")
+    found = run("coverage", spec, policy, "--json")
+    assert found.exit_code == 2
+    assert [line.partition(": ")[0] for line in found.stderr.splitlines()] == [str(spec), str(policy)]
+    assert [fault["file"] for fault in json.loads(found.stdout)["faults"]] == [str(spec), str(policy)]
 
 
 def test_a_policy_with_faults_is_not_compared(policy: Path) -> None:

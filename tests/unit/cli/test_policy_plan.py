@@ -181,7 +181,7 @@ def test_recorded_calls_are_counted_and_broken_lines_told(run: Run, folder: Path
         "  calls judged 4: 2 decided otherwise, 1 the same, 1 open (what their token holds is not known)",
         "  ~ 2 GET /4/teams: allow -> route_unmapped, first r0",
         "  2 lines not judged, not a line of the gateway's access log; the first is line 5",
-        "  1 line not judged, without a path: it was refused before a rule and a token were found; the first is line 6",
+        "  1 line not judged, without a path: its token was not proved and its route is not public; the first is line 6",
         "exit 1: an existing token would lose access: --allow-loss accepts it",
     ]
 
@@ -199,17 +199,33 @@ def test_recorded_calls_are_judged_by_what_the_store_says_of_their_token(run: Ru
     }
 
 
+def test_the_gateway_s_own_paths_are_those_of_the_configuration_that_is_read(run: Run, folder: Path) -> None:
+    """Seen to fail with the default alone."""
+    (folder / "access.log").write_text(lines(("GET", "/.scopegate/me", "t1"), ("GET", "/own/me/routes", "t1"), ("GET", "/own/me", "t1")))
+    own = "not judged, the gateway answered it itself; the first is line"
+    assert f"  1 line {own} 1" in run("policy", "plan", "old.yaml", "new.yaml", "--access-log", "access.log").stdout.splitlines()
+    with (folder / "gateway.yaml").open("a") as configuration:
+        configuration.write("own_prefix: /own/\n")
+    assert f"  2 lines {own} 2" in run("policy", "plan", "old.yaml", "new.yaml", "--store", "--access-log", "access.log").stdout.splitlines()
+
+
 def test_all_faults_of_both_policies_are_told_and_exit_2(run: Run, folder: Path) -> None:
     (folder / "old.yaml").write_text(OLD.replace("scope: teams", "scope: team"))
     (folder / "new.yaml").write_text(NEW.replace("scope: plans", "scope: plan"))
     result = run("policy", "plan", "old.yaml", "new.yaml", "--json", code=2)
-    assert (result.stdout, [line.partition(":")[0] for line in result.stderr.splitlines()]) == ("", ["old.yaml", "old.yaml", "new.yaml", "new.yaml"])
+    files = ["old.yaml", "old.yaml", "new.yaml", "new.yaml"]
+    assert [line.partition(":")[0] for line in result.stderr.splitlines()] == files
+    facts = json.loads(result.stdout)
+    assert (facts["ok"], [fault["file"] for fault in facts["faults"]]) == (False, files)
+    assert run("policy", "plan", "old.yaml", "new.yaml", code=2).stdout == ""
 
 
 @pytest.mark.parametrize(("log", "why"), [("none.log", "No such file or directory"), (".", "Is a directory")])
 def test_an_access_log_that_cannot_be_read_is_one_line_and_exit_2(run: Run, log: str, why: str) -> None:
     result = run("policy", "plan", "old.yaml", "new.yaml", "--access-log", log, code=2)
     assert (result.stdout, result.stderr) == ("", f"{log}: the access log can't be read: {why}\n")
+    facts = json.loads(run("policy", "plan", "old.yaml", "new.yaml", "--access-log", log, "--json", code=2).stdout)
+    assert facts == {"ok": False, "faults": [{"file": log, "line": 0, "column": 0, "message": f"the access log can't be read: {why}"}]}
 
 
 def test_a_store_that_is_not_there_is_one_line_and_exit_2(run: Run, folder: Path) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.core.authorize import find_route
 from gateway.core.path import CanonicalPath, canonicalise
-from gateway.core.plan_calls import RecordedCall
+from gateway.core.plan_calls import OWN, RecordedCall
 from gateway.core.route import Route
-from gateway.core.suggestion import MANY, NOT_THERE, SuggestedRoute, Suggestions, scope_name
+from gateway.core.suggestion import FULL, MANY, NO_METHOD, NOT_THERE, SuggestedRoute, Suggestions, scope_name
 from gateway.policy_file.load import parse_policy
 
 EMPTY = "version: 1\nscopes: {}\nroutes: []\n"
@@ -89,6 +89,39 @@ def test_what_the_api_does_not_have_is_left_aside_and_what_the_gateway_refused_i
     found = Suggestions(parse_policy(EMPTY, "p.yaml"))
     found.add(3, RecordedCall("GET", 404, path="/nothing"))
     assert found.skipped == {NOT_THERE: (1, 3)}
+
+
+def test_a_method_that_no_policy_can_map_is_passed_over() -> None:
+    found = Suggestions(parse_policy(EMPTY, "p.yaml"))
+    for number, method in enumerate(["GET], public: true} #", "get", "BREW", "", "TRACE", "PROPFIND"], 1):
+        found.add(number, RecordedCall(method, 200, path="/a"))
+    assert (found.seen, found.skipped) == (1, {NO_METHOD: (5, 1)})
+
+
+def test_what_the_gateway_answers_itself_is_passed_over() -> None:
+    """Seen to fail without the look at the prefix."""
+    for prefix, skipped in (("/.scopegate/", (1, 1)), ("/own/", (2, 2)), ("", None)):
+        found = Suggestions(parse_policy(EMPTY, "p.yaml"), prefix)
+        for number, path in enumerate(["/.scopegate/me", "/own/me", "/own/other/7", "/owner"], 1):
+            found.add(number, RecordedCall("GET", 200, path=path))
+        assert found.skipped == ({OWN: skipped} if skipped else {})
+        assert found.seen == 4 - (skipped or (0, 0))[0]
+
+
+def test_a_tree_that_is_full_takes_no_new_paths_and_counts_them() -> None:
+    """Seen to fail without a bound."""
+    found = Suggestions(parse_policy(EMPTY, "p.yaml"), most=3)
+    for number, path in enumerate(["/a/b/c", "/a/b/d", "/a/b", "/x"], 1):
+        found.add(number, RecordedCall("GET", 200, path=path))
+    assert (found.seen, found.skipped) == (2, {FULL: (2, 2)})
+    assert said(found.routes()) == ["GET /a/b a", "GET /a/b/c a"]
+
+
+def test_identifiers_take_no_room_in_the_tree() -> None:
+    found = Suggestions(parse_policy(EMPTY, "p.yaml"), most=3)
+    for number in range(1, 100):
+        found.add(number, RecordedCall("GET", 200, path=f"/teams/{number}/members"))
+    assert (found.seen, found.skipped) == (99, {})
 
 
 @pytest.mark.parametrize(

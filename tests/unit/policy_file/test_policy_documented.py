@@ -21,6 +21,7 @@ CALLED = [
 BLOCKS = re.findall(r"```yaml\n(.*?)```", DOC, re.DOTALL)
 SHOP = BLOCKS[0]
 REPORT = next(block for block in BLOCKS if block.startswith("version: 1\nenforcement: report\n"))
+SHOP_NEXT = next(block for block in BLOCKS if "\n  returns: " in block)
 SHOP_API = next(block for block in BLOCKS if block.startswith("openapi:"))
 BROKEN_API = (
     "openapi: 3.1.0\n"
@@ -76,6 +77,7 @@ def test_table_of_matching_is_what_the_table_finds(tmp_path: Path) -> None:
 def test_command_gives_what_the_page_shows(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "shop.yaml").write_text(SHOP, encoding="utf-8")
+    (tmp_path / "policies" / "shop-next.yaml").write_text(SHOP_NEXT, encoding="utf-8")
     broken = SHOP.replace("scope: stock, rate", "scope: stok, rate").replace("public: true", "public: yes").replace("was: [warehouse]", "was: [orders]")
     (tmp_path / "policies" / "broken.yaml").write_text(broken, encoding="utf-8")
     (tmp_path / "policies" / "report.yaml").write_text(REPORT, encoding="utf-8")
