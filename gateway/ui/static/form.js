@@ -106,3 +106,6 @@ form.addEventListener("submit", async (event) => {
   showOnce($("[data-once]", made), secret, firstUse, () => location.replace(form.dataset.back));
   $("#made-title").focus();
 });
+
+// Until here nobody listens: a click that comes before would send the form as a browser by itself does, to nobody.
+$("[type=submit]", form).disabled = false;
