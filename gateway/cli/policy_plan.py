@@ -19,8 +19,8 @@ from gateway.core.plan import plan
 from gateway.core.plan_calls import CallEffects
 from gateway.core.plan_tokens import TokenEffects
 from gateway.core.scope import GrantSet, parse_grants
-from gateway.observe.recorded_calls import recorded_calls
-from gateway.policy_file.document import DocumentFault, Fault
+from gateway.observe.recorded_calls import hand_over
+from gateway.policy_file.document import Fault
 from gateway.policy_file.load import load_policy
 from gateway.settings.load import load_settings
 
@@ -50,7 +50,9 @@ def plan_command(
         if tokens:
             own_prefix = load_settings(config_path(config), os.environ, read_credentials=False).own_prefix
             asyncio.run(_read_store(config_path(config), tokens, holdings if access_log else None))
-        calls = _read_log(access_log, CallEffects(old, new, holdings, own_prefix)) if access_log else None
+        calls = CallEffects(old, new, holdings, own_prefix) if access_log else None
+        if access_log and calls:
+            hand_over(access_log, calls)
         loses, gains = (bool(tokens.losing), bool(tokens.gaining)) if tokens else (bool(calls and calls.losses), bool(calls and calls.gains))
         refused = [word for word, found, allowed in (("loss", loses, allow_loss), ("gain", gains, allow_gain)) if found and not allowed]
         if as_json:
@@ -71,15 +73,3 @@ async def _read_store(config: Path, effects: TokenEffects, holdings: Holdings | 
                 if holdings is not None:
                     grants = shared.get(record.grants) or shared.setdefault(record.grants, parse_grants(record.grants))
                     holdings[record.id] = (grants, record.created_at)
-
-
-def _read_log(log: Path, effects: CallEffects) -> CallEffects:
-    try:
-        for number, line in recorded_calls(log):
-            if isinstance(line, str):
-                effects.skip(number, line)
-            else:
-                effects.add(number, line)
-    except OSError as error:
-        raise DocumentFault([Fault(str(log), 0, 0, f"the access log can't be read: {error.strerror}")]) from None
-    return effects

@@ -13,8 +13,7 @@ from gateway.cli.output import plain_errors, print_json, printable
 from gateway.core.own_routes import DEFAULT_PREFIX
 from gateway.core.policy import Policy
 from gateway.core.suggestion import SuggestedRoute, Suggestions
-from gateway.observe.recorded_calls import recorded_calls
-from gateway.policy_file.document import DocumentFault, Fault
+from gateway.observe.recorded_calls import hand_over
 from gateway.policy_file.load import load_policy
 from gateway.policy_file.yaml_text import comment, quoted, scalar
 from gateway.settings.load import load_settings
@@ -36,7 +35,8 @@ def suggest_command(
             settings = load_settings(config_path(config), os.environ, read_credentials=False)
             policy_file, own_prefix = settings.policy, settings.own_prefix
         policy = load_policy(policy_file)
-        found = _read(access_log, Suggestions(policy, own_prefix))
+        found = Suggestions(policy, own_prefix)
+        hand_over(access_log, found)
         routes = [route for route in found.routes() if route.calls >= least]
         scopes = list(dict.fromkeys(route.scope or UNNAMED for route in routes if not policy.knows(route.scope or UNNAMED)))
         if as_json:
@@ -45,18 +45,6 @@ def suggest_command(
             typer.echo("\n".join(printable(line) for line in _lines(access_log, policy, found, routes, scopes)))
             for why, (count, first) in found.skipped.items():
                 typer.echo(printable(f"{access_log}: passed over {count:,}: {why}; the first is line {first}"), err=True)
-
-
-def _read(log: Path, found: Suggestions) -> Suggestions:
-    try:
-        for number, line in recorded_calls(log):
-            if isinstance(line, str):
-                found.skip(number, line)
-            else:
-                found.add(number, line)
-    except OSError as error:
-        raise DocumentFault([Fault(str(log), 0, 0, f"the access log can't be read: {error.strerror}")]) from None
-    return found
 
 
 def _lines(log: Path, policy: Policy, found: Suggestions, routes: list[SuggestedRoute], scopes: list[str]) -> list[str]:
